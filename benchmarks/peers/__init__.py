@@ -1,0 +1,1 @@
+"""What layerpeel is compared with: the usual ways, and kernels written by hand, each from the definitions."""

@@ -1,0 +1,21 @@
+"""7. Named runs: each a frozen dataclass of settings that can be run into a folder and drawn from it."""
+
+from layerpeel.experiments.conduct import Conducted, conduct
+from layerpeel.experiments.drawing import draw
+from layerpeel.experiments.experiment import Experiment, Finding, parse_setting
+from layerpeel.experiments.images import Images
+from layerpeel.experiments.recipe import EXPERIMENTS, read_recipe
+from layerpeel.experiments.ulpm_dynamics import UlpmDynamics
+
+__all__ = [
+    "EXPERIMENTS",
+    "Conducted",
+    "Experiment",
+    "Finding",
+    "Images",
+    "UlpmDynamics",
+    "conduct",
+    "draw",
+    "parse_setting",
+    "read_recipe",
+]

@@ -1,0 +1,47 @@
+"""Drawing: the figures of a kept run, from its record alone."""
+
+from pathlib import Path
+from typing import Any
+
+from layerpeel.records.store import Record
+
+__all__ = ["draw"]
+
+
+def draw(record: Record, folder: Path) -> list[Path]:
+    """Draw every figure of ``record`` into ``folder`` as PNG and PDF; the PNG paths.
+
+    Raises:
+        ValueError: for a record that no figure fits.
+    """
+    from layerpeel.figures import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for name, figure in _figures(record).items():
+        drawn.append(save(figure, folder / f"{name}.png"))
+        save(figure, folder / f"{name}.pdf")
+    return drawn
+
+
+def _figures(record: Record) -> dict[str, Any]:
+    from layerpeel.figures import plot_collapse, plot_comparison, plot_margin
+
+    metrics = record.metrics
+    if "record" in metrics.dims:
+        fit = _fit(metrics)
+        return {"collapse": plot_collapse(metrics, **fit)[0], "margin": plot_margin(metrics, **fit)[0]}
+    if "source" in metrics.dims:
+        return {"comparison": plot_comparison(metrics)[0]}
+    raise ValueError(f"need records in time or by source to draw, got dimensions {', '.join(map(str, metrics.dims))}")
+
+
+def _fit(metrics: Any) -> dict[str, Any]:
+    """Fitted exponents and their window, or nothing for a run too short to have any."""
+    from layerpeel.collapse.rates import rates
+
+    try:
+        fitted = rates(metrics)
+    except ValueError:
+        return {}
+    return {"rates": fitted.pairs(), "window": fitted.window}

@@ -1,0 +1,8 @@
+"""Figures, drawn from records alone: any of them is redrawn without recomputing its run."""
+
+from layerpeel.figures.comparison import plot_comparison
+from layerpeel.figures.loglog_scale import register
+from layerpeel.figures.panels import plot_collapse, plot_margin
+from layerpeel.figures.style import save, style
+
+__all__ = ["plot_collapse", "plot_comparison", "plot_margin", "register", "save", "style"]

@@ -1,0 +1,174 @@
+"""Figures over log log t: how a run collapses, and how its loss, margin and alignment move.
+
+Exponents of log t are not computed here but handed in, field -> (exponent, standard error), and printed in the
+legends.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from layerpeel.figures import loglog_scale
+from layerpeel.figures.curve import Curve, draw_curve
+from layerpeel.figures.style import BLUE, GREEN, GREY, OCHRE, RED, WIDTH, style
+
+__all__ = ["plot_collapse", "plot_margin"]
+
+Rates = Mapping[str, tuple[float, float]]
+Window = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel: what it shows, in words and as a formula, its curves, and the room around them for a legend."""
+
+    title: str
+    formula: str
+    curves: tuple[Curve, ...]
+    room: float = 0.08
+
+
+COLLAPSE = (
+    Panel(
+        "variation of the norms",
+        r"$\mathrm{Std}_k\,\Vert\cdot\Vert\;/\;\mathrm{Avg}_k\,\Vert\cdot\Vert$",
+        (
+            Curve("mean_norm_variation", "class means", BLUE),
+            Curve("classifier_norm_variation", "classifiers", RED),
+        ),
+    ),
+    Panel(
+        "within-class variation",
+        r"$\mathrm{Avg}_i\,\Vert h_i-\bar h_{y_i}\Vert\;/\;\mathrm{Avg}_i\,\Vert h_i-\bar h\Vert$",
+        (Curve("within_class_variation", "features", BLUE),),
+    ),
+    Panel(
+        "gap of the angles",
+        r"$\mathrm{Avg}_{j\neq k}\,|\cos_{jk}+\,1/(K-1)|$",
+        (
+            Curve("mean_angle_gap", "class means", BLUE),
+            Curve("classifier_angle_gap", "classifiers", RED),
+        ),
+    ),
+    Panel(
+        "gap of self-duality",
+        r"$\mathrm{Avg}_k\,\Vert\hat h_k-\hat w_k\Vert$",
+        (Curve("duality_gap", "means to classifiers", GREY),),
+    ),
+)
+"""Ji et al. 2022, Figure 2."""
+
+
+MARGIN = (
+    Panel("loss", r"$-\log L$", (Curve("minus_log_loss", "loss, where $L<1$", GREY),)),
+    Panel(
+        "gaps of margin and alignment",
+        r"$1-\gamma/\gamma^\ast,\quad 1-\beta$",
+        (
+            Curve("margin_gap", "margin", GREEN),
+            Curve("beta_gap", "alignment", OCHRE),
+        ),
+        room=0.2,
+    ),
+)
+
+
+def plot_collapse(
+    metrics: Any, *, axes: Any = None, rates: Rates | None = None, window: Window | None = None
+) -> tuple[Figure, list[Axes]]:
+    """Figure 2 of Ji et al. 2022: norms, within-class variation, angles and self-duality over log log t.
+
+    Args:
+        metrics: a dataset with dims (seed, record) and the coordinate ``log_time``, or what has it as ``.metrics``.
+        axes: four axes to draw on, in place of a new figure.
+        rates: field -> (exponent of log t, its standard error), for the legends.
+        window: the first and the last log t of the fit, for the heading of a new figure.
+
+    Raises:
+        ValueError: no such dataset, none of the fields in it, or not four axes.
+    """
+    return _draw(_dataset(metrics), COLLAPSE, axes, rates or {}, window, rows=2)
+
+
+def plot_margin(
+    metrics: Any, *, axes: Any = None, rates: Rates | None = None, window: Window | None = None
+) -> tuple[Figure, list[Axes]]:
+    """Loss, and the gaps 1 - gamma/gamma* of the margin (Lemma 3.1) and 1 - beta of the alignment, over log log t.
+
+    The loss is drawn as -log L, which grows like log t and which no length of run underflows; where L >= 1 it has
+    no place on the axis. Arguments and errors are those of :func:`plot_collapse`, with two axes; the exponents of
+    the gaps are those of the fields ``margin_gap`` and ``beta_gap``.
+    """
+    metrics = _dataset(metrics)
+    sources = {"minus_log_loss": ("log_loss", 0.0), "margin_gap": ("margin_ratio", 1.0), "beta_gap": ("beta", 1.0)}
+    derived = {
+        gap: top - metrics[field] for gap, (field, top) in sources.items() if field in metrics and gap not in metrics
+    }
+    return _draw(metrics.assign(derived), MARGIN, axes, rates or {}, window, rows=1)
+
+
+def _dataset(metrics_or_run: Any) -> Any:
+    metrics = getattr(metrics_or_run, "metrics", metrics_or_run)
+    if not hasattr(metrics, "data_vars") or "log_time" not in metrics.coords:
+        raise ValueError(f"need a run or its metrics with the coordinate log_time, got {type(metrics_or_run).__name__}")
+    return metrics
+
+
+def _draw(
+    metrics: Any, panels: Sequence[Panel], axes: Any, rates: Rates, window: Window | None, *, rows: int
+) -> tuple[Figure, list[Axes]]:
+    wanted = [curve.field for panel in panels for curve in panel.curves]
+    if not any(field in metrics for field in wanted):
+        raise ValueError(f"need a field to draw, one of {', '.join(wanted)}, got {sorted(metrics.data_vars)}")
+    loglog_scale.register()
+    with style():
+        axes = _page(_heading(metrics, window), len(panels), rows) if axes is None else list(np.ravel(axes))
+        if len(axes) != len(panels):
+            raise ValueError(f"need {len(panels)} axes to draw on, got {len(axes)}")
+        for letter, panel, ax in zip("abcd", panels, axes, strict=False):
+            _panel(ax, panel, metrics, rates)
+            ax.set_title(rf"({letter}) {panel.title}", loc="left")
+    return axes[0].figure, axes
+
+
+def _page(heading: str, panels: int, rows: int) -> list[Axes]:
+    figure = Figure(figsize=(WIDTH, 0.3 + 2.35 * rows), layout="constrained")
+    figure.suptitle(heading, fontsize="medium")
+    return list(np.ravel(figure.subplots(rows, panels // rows, sharex=True)))
+
+
+def _heading(metrics: Any, window: Window | None) -> str:
+    seeds = metrics.sizes["seed"]
+    spread = "1 seed" if seeds == 1 else f"median and 10–90% band of {seeds} seeds"
+    fit = "" if window is None else rf"exponents fitted over ${window[0]:.3g}\leq\log t\leq{window[1]:.3g}$"
+    return "; ".join(filter(None, [metrics.attrs.get("title", ""), spread])) + (f"\n{fit}" if fit else "")
+
+
+def _panel(ax: Axes, panel: Panel, metrics: Any, rates: Rates) -> None:
+    ax.set_xscale("loglog")
+    ax.set_yscale("log")
+    if (place := ax.get_subplotspec()) is None or place.is_last_row():
+        ax.set_xlabel(f"{metrics.attrs.get('time', 'time')} $t$  (log log scale)")
+    ax.set_ylabel(panel.formula)
+    for curve in panel.curves:
+        if curve.field in metrics:
+            draw_curve(ax, curve, metrics, rates.get(curve.field))
+    ax.margins(x=0.02, y=panel.room)
+    _number_decades(ax)
+    if any(curve.field in metrics for curve in panel.curves):
+        ax.legend()
+
+
+def _number_decades(ax: Axes) -> None:
+    """0.02, 0.05, 0.1 where an axis spans less than two decades, 10^-5 where it leaves [0.001, 10^4]."""
+    low, high = ax.get_ylim()
+    if high < 100 * low:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    if low >= 1e-3 and high <= 1e4:
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())

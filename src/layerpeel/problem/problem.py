@@ -1,0 +1,144 @@
+"""Problem: what is minimised, a loss over free classifiers and features, and what is added to it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+
+from layerpeel.problem import objective as pure
+from layerpeel.problem.boundary import evaluate
+from layerpeel.problem.constraints import Constraint, Regulariser
+from layerpeel.problem.losses import CrossEntropy, Loss
+from layerpeel.problem.optimum import Optimum, optimum
+from layerpeel.problem.state import State
+
+__all__ = ["Problem"]
+
+REDUCTIONS = ("mean", "sum")
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["regulariser", "constraint"],
+    meta_fields=["K", "n", "d", "loss", "reduction", "bias"],
+)
+@dataclass(frozen=True)
+class Problem:
+    """min over W [K, d], H [d, N] (and b [K]) of reduce_i loss((W H + b 1')_i, y_i) + R(W, H, b).
+
+    The first n_1 columns of H belong to class 0, the next n_2 to class 1, and so on. A pytree: ``regulariser`` and
+    ``constraint`` are its data, the rest is static.
+
+    Attributes:
+        K: number of classes, >= 2.
+        n: samples a class, an int or one int a class.
+        d: dimension of the features.
+        loss: a :class:`Loss`.
+        regulariser: a :class:`Regulariser` added to the loss, or None.
+        constraint: a :class:`Constraint` that descent projects onto, or None.
+        reduction: "mean" over the N samples (the paper's experiment) or "sum" (its theory).
+        bias: whether the model has a bias b.
+
+    Raises:
+        ValueError: for K < 2, d < 1, a class size < 1, class sizes that are not K, an unknown reduction.
+    """
+
+    K: int
+    n: Any
+    d: int
+    loss: Loss = field(default_factory=CrossEntropy)
+    regulariser: Regulariser | None = None
+    constraint: Constraint | None = None
+    reduction: Literal["mean", "sum"] = "mean"
+    bias: bool = False
+
+    def __post_init__(self) -> None:
+        _need_integer("K", self.K, least=2)
+        _need_integer("d", self.d, least=1)
+        object.__setattr__(self, "n", _class_sizes(self.K, self.n))
+        if self.reduction not in REDUCTIONS:
+            raise ValueError(f"need reduction to be one of {', '.join(REDUCTIONS)}, got {self.reduction!r}")
+        if not isinstance(self.loss, Loss):
+            raise ValueError(f"need loss to be an instance of layerpeel.Loss, got {self.loss!r}")
+        for name, kind in (("regulariser", Regulariser), ("constraint", Constraint)):
+            part = getattr(self, name)
+            if not (part is None or isinstance(part, kind)):
+                raise ValueError(f"need {name} to be a layerpeel.{kind.__name__} or None, got {part!r}")
+
+    @property
+    def N(self) -> int:
+        """Number of samples, sum of the class sizes."""
+        return sum(self.n)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether all classes have the same size."""
+        return len(set(self.n)) == 1
+
+    @cached_property
+    def labels(self) -> Int[np.ndarray, "N"]:
+        """y_i of the columns of H: class by class."""
+        return np.repeat(np.arange(self.K), self.n)
+
+    @cached_property
+    def onehot(self) -> Float[np.ndarray, "K N"]:
+        """Y, the labels as one-hot columns."""
+        return (np.arange(self.K)[:, None] == self.labels).astype(np.float64)
+
+    def init(self, seed: Any = 0, *, scale: Any = 0.1) -> State:
+        """W, then H, with entries N(0, scale^2) from ``numpy.random.default_rng(seed)`` in row-major order; b = 0.
+
+        Several seeds give a leading seed axis; seed by seed the same numbers as one at a time.
+        """
+        if not (isinstance(scale, int | float | np.number) and np.isfinite(scale) and scale >= 0):
+            raise ValueError(f"need scale >= 0 and finite, got scale={scale!r}")
+        if isinstance(seed, Iterable) and not isinstance(seed, str):
+            states = [self.init(one, scale=scale) for one in seed]
+            if not states:
+                raise ValueError("need at least one seed, got none")
+            return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
+        _need_integer("seed", seed, least=0)
+        rng = np.random.default_rng(seed)
+        W = rng.normal(0.0, float(scale), (self.K, self.d))
+        H = rng.normal(0.0, float(scale), (self.d, self.N))
+        return State(W, H, np.zeros(self.K) if self.bias else None)
+
+    def objective(self, state: State) -> Any:
+        """The objective: a float, or an array with one entry a seed."""
+        return evaluate(pure.objective, self, state)
+
+    def gradient(self, state: State) -> State:
+        """The gradient of the objective, a State of numpy arrays."""
+        return evaluate(pure.gradient, self, state)
+
+    def log_objective(self, state: State) -> Any:
+        """log of the objective, exact where the objective itself underflows float64."""
+        return evaluate(pure.log_objective, self, state)
+
+    def log_gradient(self, state: State) -> State:
+        """grad log L = (grad L) / L, exact where both underflow float64."""
+        return evaluate(pure.log_gradient, self, state)
+
+    def optimum(self, of: Literal["loss", "margin", "separation"] = "loss", *, rho2: float | None = None) -> Optimum:
+        """The global optimum in closed form, where one is known: see :func:`layerpeel.problem.optimum.optimum`."""
+        return optimum(self, of, rho2=rho2)
+
+
+def _class_sizes(K: int, n: int | Sequence[int]) -> tuple[int, ...]:
+    if isinstance(n, str | float) or not isinstance(n, int | np.integer | Iterable):
+        raise ValueError(f"need n to be an int or K ints, got {n!r}")
+    sizes = tuple(n) if isinstance(n, Iterable) else (n,) * K
+    if len(sizes) != K:
+        raise ValueError(f"need K = {K} class sizes, got {len(sizes)}")
+    for size in sizes:
+        _need_integer("n", size, least=1)
+    return tuple(int(size) for size in sizes)
+
+
+def _need_integer(name: str, value: Any, *, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"need {name} >= {least} and an integer, got {name}={value!r}")

@@ -1,0 +1,84 @@
+"""Closed forms: the golden values, attained by the state that comes with them, beaten by no random point."""
+
+import jax
+import numpy as np
+import pytest
+
+import layerpeel as lp
+
+SPHERE = {(4, 1, 4, 8.0): 2.330630612247, (5, 2, 4, 30.0): 2.485296346609}
+
+
+@pytest.mark.parametrize(("setting", "golden"), SPHERE.items(), ids=str)
+def test_least_loss_on_a_sphere_is_the_golden_value_and_attained(setting, golden):
+    K, n, d, rho2 = setting
+    problem = lp.ulpm(K, n, d, reduction="sum")
+    best = problem.optimum(rho2=rho2)
+    assert best.value == pytest.approx(golden, abs=5e-13)
+    assert problem.objective(best.state) == pytest.approx(best.value, rel=1e-13)
+    assert np.sum(best.state.W**2) == pytest.approx(rho2 / 2, rel=1e-13)
+    assert np.sum(best.state.H**2) == pytest.approx(rho2 / 2, rel=1e-13)
+
+
+def test_mean_reduction_divides_the_least_loss_by_N():
+    total, mean = (lp.ulpm(5, 2, 4, reduction=r).optimum(rho2=30.0).value for r in ("sum", "mean"))
+    assert total == pytest.approx(10 * mean, rel=1e-14)
+
+
+def test_separation_value_is_the_golden_one():
+    assert lp.ulpm(5, 10, 20).optimum("separation").value == pytest.approx(12.649110640673518, rel=1e-15)
+
+
+def test_separation_of_unequal_classes_is_the_nuclear_norm_of_thrampoulidis():
+    problem = lp.ulpm(10, [10] * 5 + [1] * 5, 12)
+    assert problem.optimum("separation").value == pytest.approx(18.99431852, abs=5e-9)
+
+
+@pytest.mark.parametrize("n", [10, (7, 1, 3, 2, 2)], ids=["balanced", "imbalanced"])
+def test_separation_state_has_every_margin_one_and_half_its_norm_is_the_value(n):
+    problem = lp.ulpm(5, n, 6)
+    best = problem.optimum("separation")
+    np.testing.assert_allclose(lp.margin(problem, best.state).q, 1.0, rtol=1e-12)
+    assert (np.sum(best.state.W**2) + np.sum(best.state.H**2)) / 2 == pytest.approx(best.value, rel=1e-13)
+
+
+def test_random_points_never_beat_the_optimum_on_their_sphere():
+    problem = lp.ulpm(4, 2, 5, reduction="sum")
+    states = problem.init(seed=range(200), scale=1.0)
+    for value, W, H in zip(problem.objective(states), states.W, states.H, strict=True):
+        assert value >= problem.optimum(rho2=np.sum(W**2) + np.sum(H**2)).value
+
+
+def test_a_perturbed_optimum_is_worse():
+    problem = lp.ulpm(4, 2, 5, reduction="sum")
+    best = problem.optimum(rho2=8.0)
+    noise = problem.init(seed=0, scale=0.05)
+    moved = jax.tree.map(np.add, best.state, noise)
+    norm2 = np.sum(moved.W**2) + np.sum(moved.H**2)
+    moved = jax.tree.map(lambda x: x * np.sqrt(8.0 / norm2), moved)
+    assert problem.objective(moved) > best.value * (1 + 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("problem", "arguments", "sentence"),
+    [
+        (lp.ulpm(5, 2, 3), {"rho2": 30.0}, "need d >= K-1 = 4"),
+        (lp.ulpm(5, 2, 4), {}, "need rho2: without a norm the model has no minimum"),
+        (lp.ulpm(5, 2, 4), {"rho2": -1.0}, "need rho2 > 0 and finite, got rho2=-1.0"),
+        (lp.ulpm(5, 2, 4), {"of": "separation", "rho2": 1.0}, "need no rho2"),
+        (
+            lp.ulpm(5, 2, 4),
+            {"of": "accuracy"},
+            "need of to be one of loss, margin, separation, got 'accuracy'",
+        ),
+        (lp.ulpm(3, (1, 2, 3), 4), {"rho2": 1.0}, "need cross-entropy and equal class sizes"),
+        (
+            lp.ulpm(3, 2, 4, bias=True),
+            {"rho2": 1.0},
+            "need a problem without regulariser, constraint and bias",
+        ),
+    ],
+)
+def test_no_closed_form_is_said_in_one_sentence(problem, arguments, sentence):
+    with pytest.raises(ValueError, match="^" + sentence.replace("(", r"\(").replace(")", r"\)")):
+        problem.optimum(**arguments)
