@@ -23,7 +23,7 @@ esac
 extras=theory,data,dev
 if .venv/bin/python -c 'import torch' 2>/dev/null || pip install "$wheel" 2>/dev/null ||
     pip install "$wheel" --index-url "$TORCH_INDEX" 2>/dev/null; then
-    extras=$extras,torch
+    extras=$extras,torch,frameworks
 else
     echo "no CPU build of PyTorch $TORCH on offer here: going on without (tensors of PyTorch cannot be measured)." >&2
     echo "to add it: .venv/bin/pip install torch==$TORCH --index-url $TORCH_INDEX" >&2

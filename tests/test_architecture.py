@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "layerpeel"
-GROUND = {"files", "rings", "progress", "frames", "separation"}
+GROUND = {"files", "rings", "progress", "outcome", "sampling", "frames", "separation"}
 ALLOWED = {
     **dict.fromkeys(GROUND, GROUND),
     "problem": GROUND,
     "collapse": GROUND,
     "dynamics": GROUND | {"problem", "collapse"},
     "certify": GROUND | {"problem", "collapse", "dynamics"},
-    "networks": GROUND | {"collapse"},
-    "records": GROUND | {"problem", "dynamics", "certify", "collapse", "networks"},
+    "records": GROUND,
+    "networks": GROUND | {"collapse", "records"},
+    "torch": GROUND | {"networks"},
     "figures": GROUND | {"records"},
 }
 ALLOWED["experiments"] = set().union(*ALLOWED.values(), {"figures"})

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from layerpeel.dynamics.outcome import Outcome
 from layerpeel.experiments import UlpmDynamics, conduct
+from layerpeel.outcome import Outcome
 from layerpeel.records import read_record
 
 SMALL = UlpmDynamics(K=3, n=2, d=3, steps=200, seeds=2, records=8)

@@ -3,7 +3,7 @@
 from layerpeel.dynamics.descent import descend
 from layerpeel.dynamics.noise import GradientNoise
 from layerpeel.dynamics.normalized import normalized
-from layerpeel.dynamics.outcome import Outcome
 from layerpeel.dynamics.trajectory import Trajectory
+from layerpeel.outcome import Outcome
 
 __all__ = ["GradientNoise", "Outcome", "Trajectory", "descend", "normalized"]

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from layerpeel.dynamics.checkpoint import Checkpoint, restore, to_array, write_checkpoint
-from layerpeel.dynamics.outcome import Outcome
 from layerpeel.dynamics.recorder import Recorder
+from layerpeel.outcome import Outcome
 from layerpeel.problem import State
 from layerpeel.problem.boundary import with_seed_axis
 

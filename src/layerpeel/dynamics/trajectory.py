@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from layerpeel.dynamics.outcome import Outcome
+from layerpeel.outcome import Outcome
 from layerpeel.problem import Problem, State
 
 if TYPE_CHECKING:

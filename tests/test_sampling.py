@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layerpeel.dynamics.sampling import loglog_steps, record_steps
+from layerpeel.sampling import loglog_steps, record_steps
 
 
 @settings(derandomize=True, max_examples=300)
