@@ -1,11 +1,15 @@
 """When a run is recorded: at steps evenly spaced in log log t, the time in which collapse is a power law."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
-__all__ = ["loglog_steps", "record_steps"]
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["dataset", "loglog_steps", "record_steps"]
 
 
 def loglog_steps(steps: int, count: int) -> Int[np.ndarray, "record"]:
@@ -43,3 +47,33 @@ def record_steps(record: int | Sequence[int], steps: int) -> Int[np.ndarray, "re
     if points.min() < 0 or points.max() > steps:
         raise ValueError(f"need recorded steps between 0 and {steps}, got {points.min()} to {points.max()}")
     return np.unique(np.append(points, steps)).astype(np.int64)
+
+
+def dataset(
+    fields: Mapping[str, Float[np.ndarray, "seed record"]],
+    steps: Int[np.ndarray, "record"] | Sequence[int],
+    *,
+    time_step: float,
+    attrs: Mapping[str, Any],
+) -> "xarray.Dataset":
+    """The records as an xarray.Dataset with the time coordinates of t = time_step * step.
+
+    ``log_time`` = log t is -inf at step 0; ``loglog_time`` = log log t is nan where log t <= 0.
+    """
+    import xarray  # a second of import that only a finished run needs
+
+    steps = np.asarray(steps)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_time = np.log(time_step * steps)
+        loglog_time = np.log(np.where(log_time > 0, log_time, np.nan))
+    seeds = len(next(iter(fields.values())))
+    return xarray.Dataset(
+        {name: (("seed", "record"), values) for name, values in fields.items()},
+        coords={
+            "seed": np.arange(seeds),
+            "step": ("record", steps),
+            "log_time": ("record", log_time),
+            "loglog_time": ("record", loglog_time),
+        },
+        attrs=dict(attrs),
+    )

@@ -38,6 +38,11 @@ class Head:
         """K, the rows of W."""
         return int(self.weight.shape[0])
 
+    @property
+    def entries(self) -> int:
+        """K d."""
+        return int(self.weight.shape[0] * self.weight.shape[1])
+
     def scores_at(self, point: Float[np.ndarray, "d"]) -> Float[np.ndarray, "K"]:
         """W h + b at one h."""
         scores = host(self.weight) @ point

@@ -12,7 +12,7 @@ A mean keeps 16 digits of its distance to zero, not to the other means: a stream
 subtracts it first (exactly, for a sample in float32), and its moments are those about the origin.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -73,6 +73,16 @@ class ClassMoments:
         stream.absorb(_Part.of_moments(other))
         return stream.moments()
 
+    def on_host(self) -> "ClassMoments":
+        """The same in numpy arrays."""
+        scatter, within = (None if part is None else host(part) for part in (self.scatter, self.within))
+        return ClassMoments(host(self.counts), host(self.means), scatter, within)
+
+    def shifted(self, step: Float[Any, "d"]) -> "ClassMoments":
+        """The moments of all samples moved by ``step``; the classes without samples keep their mean zero."""
+        xp = namespace(self.means)
+        return replace(self, means=xp.where((self.counts > 0)[:, None], self.means + step, self.means))
+
     def _kept(self) -> tuple[tuple[int, ...], bool, bool]:
         return tuple(self.means.shape), self.scatter is not None, self.within is not None
 
@@ -108,7 +118,7 @@ class _Part:
         inverse, rows = _without_singles(inverse, rows, counts)
         rows = rows - means[inverse]
         scatter = sum_rows(xp.vecdot(rows, rows), inverse, number)
-        return cls(classes, counts, means, scatter, None, xp.astype(rows, product_dtype(features)))
+        return cls(classes, counts, means, scatter, None, xp.astype(rows, product_dtype(features, rows.shape[1] ** 2)))
 
 
 def _without_singles(inverse: Any, rows: Any, counts: Any) -> tuple[Any, Any]:
@@ -120,16 +130,19 @@ def _without_singles(inverse: Any, rows: Any, counts: Any) -> tuple[Any, Any]:
 class MomentStream:
     """A mutable accumulator of :class:`ClassMoments`: a batch of B rows costs O(B d), whatever K.
 
-    It owns copies of the arrays of the moments that it starts from; :meth:`moments` gives copies again.
+    It owns copies of the arrays of the moments that it starts from, or with ``copy=False`` works in those very
+    arrays; :meth:`moments` gives copies.
     """
 
-    def __init__(self, start: ClassMoments, *, origin: Float[Any, "d"] | None = None) -> None:
+    def __init__(self, start: ClassMoments, *, origin: Float[Any, "d"] | None = None, copy: bool = True) -> None:
         xp = namespace(start.means)
+
+        def own(array: Any) -> Any:
+            return array if array is None or not copy else xp.asarray(array, copy=True)
+
         self._origin = origin
-        self._counts = xp.asarray(start.counts, copy=True)
-        self._means = xp.asarray(start.means, copy=True)
-        self._scatter = None if start.scatter is None else xp.asarray(start.scatter, copy=True)
-        self._within = None if start.within is None else xp.asarray(start.within, copy=True)
+        self._counts, self._means = own(start.counts), own(start.means)
+        self._scatter, self._within = own(start.scatter), own(start.within)
 
     @property
     def num_classes(self) -> int:

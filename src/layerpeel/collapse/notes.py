@@ -1,6 +1,7 @@
 """Sentences on what a report cannot say, and why."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from math import isnan
 
 import numpy as np
@@ -8,30 +9,36 @@ import numpy as np
 from layerpeel.collapse.means import CentredMeans
 from layerpeel.collapse.pairs import PairStatistics
 from layerpeel.collapse.passes import SecondPass
-from layerpeel.collapse.samples import Samples
 from layerpeel.frames import coherence_floor
 
-__all__ = ["explain"]
+__all__ = ["Walks", "explain"]
+
+
+@dataclass(frozen=True)
+class Walks:
+    """How the samples were walked: how often, and how many were left out, of those how many not finite."""
+
+    passes: int
+    dropped: int = 0
+    nonfinite: int = 0
 
 
 def explain(
-    samples: Samples,
+    walks: Walks,
     means: CentredMeans,
     pairs: PairStatistics,
     sums: SecondPass,
     fields: Mapping[str, float],
 ) -> tuple[str, ...]:
     """The notes of a report, most important first."""
-    return (*_of_samples(samples, means, sums), *_of_means(means, pairs), *_of_fields(fields))
+    return (*_of_samples(walks, means, sums), *_of_means(means, pairs), *_of_fields(fields))
 
 
-def _of_samples(samples: Samples, means: CentredMeans, sums: SecondPass) -> Iterator[str]:
-    if samples.dropped.nonfinite:
-        yield f"{samples.dropped.nonfinite:,} of the dropped samples had nan or inf"
-    if not samples.repeatable:
-        yield (
-            "one pass only, the iterator cannot be walked twice: within_class_variation and nc4_mismatch are undefined"
-        )
+def _of_samples(walks: Walks, means: CentredMeans, sums: SecondPass) -> Iterator[str]:
+    if walks.nonfinite:
+        yield f"{walks.nonfinite:,} of the dropped samples had nan or inf"
+    if walks.passes == 1:
+        yield "one pass only: within_class_variation and nc4_mismatch need a second walk over the same samples"
     elif _differs(sums, int(means.counts.sum())):
         yield "the two passes saw different samples: pass features without random augmentation"
 

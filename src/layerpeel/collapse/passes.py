@@ -9,7 +9,7 @@ A source that can be walked only once gives S_W (d x d) instead of the energies,
 needs the means while a sample is in sight.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,16 @@ class FirstPass:
     moments: ClassMoments
     origin: Float[np.ndarray, "d"]
     q_min: float
+
+    def on_host(self) -> "FirstPass":
+        """The same with numpy arrays, which any other process can read."""
+        return replace(self, moments=self.moments.on_host())
+
+    def __add__(self, other: "FirstPass") -> "FirstPass":
+        """The first pass over both sets of samples, about the origin of this one."""
+        step = move(other.origin - self.origin, other.moments.means)
+        moments = self.moments.merge(other.moments.shifted(step))
+        return FirstPass(moments, self.origin, min(self.q_min, other.q_min))
 
 
 @dataclass(frozen=True)
@@ -71,9 +81,11 @@ class SecondPass:
     def from_moments(
         cls, first: FirstPass, classes: Int[np.ndarray, "K"], basis: Float[np.ndarray, "d r"]
     ) -> "SecondPass":
-        """What one pass can say: the norms and the mismatches are nan, the energies are those of S_W."""
+        """What one pass can say: the norms and the mismatches are nan, the energies are those of S_W, if kept."""
         nan, moments = float("nan"), first.moments
-        energies = np.einsum("dr,dr->r", basis, host(moments.within) @ basis)
+        energies = np.full(basis.shape[1], nan)
+        if moments.within is not None:
+            energies = np.einsum("dr,dr->r", basis, host(moments.within) @ basis)
         return cls(
             count=int(moments.counts.sum()),
             residual_norms=nan,
@@ -126,7 +138,7 @@ class _FirstWalk:
         self.grows = samples.num_classes is None
         self.scorer = None
         if head is not None and not samples.repeatable:
-            self.scorer = Scorer.at(head, self.origin, x, product_dtype(x, head.size()))
+            self.scorer = Scorer.at(head, self.origin, x, product_dtype(x, head.entries, head.size()))
         self.q_min = float("inf")
 
     def add(self, block: Block) -> None:
@@ -138,11 +150,11 @@ class _FirstWalk:
             self.q_min = min(self.q_min, float(decisions.margins.min()))
 
 
-def second_pass(samples: Samples, system: MeanSystem, head: Head | None) -> SecondPass:
-    """Sums over all samples.
+def second_pass(samples: Samples, system: MeanSystem, head: Head | None) -> SecondPass | None:
+    """Sums over all samples; None when this walk over the source finds none.
 
     Raises:
-        ValueError: when this walk over the source finds no sample, or a class that the first did not.
+        ValueError: when it finds a class that the first did not.
     """
     width = max(system.basis.shape[1], 1 if head is None else head.num_classes)
     walk: _SecondWalk | None = None
@@ -152,8 +164,6 @@ def second_pass(samples: Samples, system: MeanSystem, head: Head | None) -> Seco
         with full_precision(block.features):
             part = walk.sums(block)
         total = part if total is None else total + part
-    if total is None:
-        raise ValueError("need the same samples in both passes, got none in the second")
     return total
 
 
@@ -175,7 +185,8 @@ class _SecondWalk:
     @classmethod
     def on_device(cls, system: MeanSystem, head: Head | None, like: Any) -> "_SecondWalk":
         sizes = [float(np.abs(system.rows).max())] + ([] if head is None else [head.size()])
-        dtype = product_dtype(like, *sizes)
+        entries = max(system.basis.size, 0 if head is None else head.entries)
+        dtype = product_dtype(like, entries, *sizes)
         coordinates = system.rows @ system.basis
         return cls(
             system=system,

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Int
 
 from layerpeel.collapse.arrays import host, is_real, namespace, native
 
-__all__ = ["BLOCK", "ArraySamples", "BatchSamples", "Block", "Samples", "gather_samples"]
+__all__ = ["BLOCK", "ArraySamples", "BatchSamples", "Block", "Dropped", "Samples", "array_samples", "gather_samples"]
 
 BLOCK = 2**18
 """Numbers in the largest temporary of a pass over arrays on the host: 2 MiB in float64, which a cache holds."""

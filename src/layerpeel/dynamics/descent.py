@@ -19,12 +19,12 @@ from threadpoolctl import threadpool_limits
 from layerpeel.dynamics.loop import Carry, Loop
 from layerpeel.dynamics.noise import GradientNoise
 from layerpeel.dynamics.recorder import Recorder
-from layerpeel.dynamics.trajectory import Trajectory, dataset
+from layerpeel.dynamics.trajectory import Trajectory
 from layerpeel.problem import Problem, State
 from layerpeel.problem import objective as pure
 from layerpeel.problem.boundary import admit, has_seed_axis, with_seed_axis
 from layerpeel.progress import progress_bar
-from layerpeel.sampling import record_steps
+from layerpeel.sampling import dataset, record_steps
 
 __all__ = ["descend"]
 

@@ -1,11 +1,7 @@
 """Trajectory: what a run leaves behind, records in log-log time, the last state and how it ended."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from jaxtyping import Float, Int
+from typing import TYPE_CHECKING
 
 from layerpeel.outcome import Outcome
 from layerpeel.problem import Problem, State
@@ -13,7 +9,7 @@ from layerpeel.problem import Problem, State
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["Trajectory", "dataset"]
+__all__ = ["Trajectory"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,33 +39,3 @@ class Trajectory:
         seeds = self.metrics.sizes["seed"]
         took = f"{int(self.metrics['step'][-1])} steps, {seeds} seed{'s' * (seeds > 1)}, {self.seconds:.1f} s"
         return f"{self.outcome} {took}: {summary}"
-
-
-def dataset(
-    fields: Mapping[str, Float[np.ndarray, "seed record"]],
-    steps: Int[np.ndarray, "record"] | Sequence[int],
-    *,
-    time_step: float,
-    attrs: Mapping[str, Any],
-) -> "xarray.Dataset":
-    """The records as an xarray.Dataset with the time coordinates of t = time_step * step.
-
-    ``log_time`` = log t is -inf at step 0; ``loglog_time`` = log log t is nan where log t <= 0.
-    """
-    import xarray  # a second of import that only a finished run needs
-
-    steps = np.asarray(steps)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_time = np.log(time_step * steps)
-        loglog_time = np.log(np.where(log_time > 0, log_time, np.nan))
-    seeds = len(next(iter(fields.values())))
-    return xarray.Dataset(
-        {name: (("seed", "record"), values) for name, values in fields.items()},
-        coords={
-            "seed": np.arange(seeds),
-            "step": ("record", steps),
-            "log_time": ("record", log_time),
-            "loglog_time": ("record", loglog_time),
-        },
-        attrs=dict(attrs),
-    )
