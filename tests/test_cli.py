@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from unittest import mock
 
@@ -152,7 +153,8 @@ def test_hostile_and_damaged_files_are_one_sentence_and_exit_code_2(tmp_path):
         (["run", "ulpm-dynamics", "--set", "d=0"], "need d >= 1 and an integer, got d=0"),
         (["run", "ulpm-dynamics", "--set", "Q=1"], "need a setting of ulpm-dynamics"),
         (["run", "ulpm-dynamics", "--set", "K"], "need a setting as NAME=VALUE, got 'K'"),
-        (["run", "ulpm-dynamics", "--frobnicate"], "Unknown option"),
+        (["run", "ulpm-dynamics", "--frobnicate", "1"], "need a setting of ulpm-dynamics (K, "),
+        (["run", "ulpm-dynamics", "--frobnicate"], "--frobnicate requires an argument"),
         (["run", "images", "--set", "data=cifar"], "need one of the image sets"),
         (["measure"], "need a FILE of saved features or --images, got neither"),
         (["measure", "FEATURES", "--preset", "mine"], "preset"),
@@ -198,3 +200,14 @@ def test_an_interrupted_run_prints_the_command_that_goes_on(tmp_path, small_run,
     assert resumed.returncode == 0, resumed.stderr
     tables = [done.stdout.partition("\n\n")[2].partition("record:")[0] for done in (whole, resumed)]
     assert tables[0] == tables[1]
+
+
+def test_every_setting_is_a_flag(tmp_path):
+    settings = ["--K", "3", "--n", "[2,2,1]", "--learning-rate", "2", "--steps", "20"]
+    done = layerpeel("run", "ulpm-dynamics", *settings, "--no-figures", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    config = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
+    assert (config["K"], config["n"], config["learning_rate"], config["steps"]) == (3, [2, 2, 1], 2.0, 20)
+    wrong = layerpeel("run", "ulpm-dynamics", "--stepz", "20", "--out", tmp_path / "other")
+    assert wrong.returncode == 2
+    assert "got 'stepz'" in wrong.stderr

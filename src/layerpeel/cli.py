@@ -1,4 +1,4 @@
-"""The shell command: ``layerpeel run | measure | figure | conventions | list | doctor``.
+"""The shell command: ``layerpeel run | measure | data fetch | figure | conventions | list | doctor``.
 
 Commands are thin: they read options, call the library and print. Wrong input is one sentence on stderr and exit code 2;
 LAYERPEEL_DEBUG=1 shows the traceback instead.
@@ -40,27 +40,33 @@ def run(
     out: Path | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     figures: bool = True,
+    **flags: str,
 ) -> int:
     """Run a named experiment (see `layerpeel list`) or a recipe file into a folder, and draw its figures.
+
+    Every setting of the experiment is a flag: layerpeel run network --model vgg13 --epochs 100
 
     Parameters
     ----------
     experiment
         A name such as ulpm-dynamics, or a recipe file such as runs/figure-2.toml.
     set_
-        A setting, NAME=VALUE; repeat for more: --set K=8 --set n=[10,10,2].
+        A setting, NAME=VALUE, the same as --NAME VALUE; repeat for more: --set K=8 --set n=[10,10,2].
     seeds
-        Number of seeds; short for --set seeds=N.
+        Number of seeds.
     out
         Folder for the record and figures; by default out/NAME.
     resume
         Go on with the interrupted run in that folder; a finished one is shown and redrawn.
     figures
         Whether to draw.
+    flags
+        The settings of the experiment, each by its name.
     """
     from layerpeel.experiments import conduct, parse_setting, read_recipe
 
-    settings = dict(parse_setting(text) for text in set_)
+    named = [f"{flag.replace('-', '_')}={value}" for flag, value in flags.items()]
+    settings = dict(parse_setting(text) for text in (*set_, *named))
     if seeds is not None:
         settings["seeds"] = seeds
     chosen = read_recipe(experiment, settings)
@@ -230,6 +236,43 @@ def doctor() -> int:
         print(topic)
         for line in lines:
             print(f"  {line}")
+    return 0
+
+
+data = App(name="data", help="Fetch the image sets that real networks are trained on.")
+app.command(data)
+
+
+@data.command
+def fetch(
+    name: str,
+    /,
+    *,
+    to: Path | None = None,
+    from_: Annotated[str | None, Parameter(name="--from")] = None,
+) -> int:
+    """Download an image set, verified by checksum; what is there already is kept, what broke off is gone on with.
+
+    Parameters
+    ----------
+    name
+        fashion-mnist.
+    to
+        Folder for its files; by default the user's cache, where they are found without more.
+    from_
+        URL of a folder with the files, instead of the known mirrors.
+    """
+    from layerpeel.networks import fetch_images
+    from layerpeel.networks.data import is_searched
+
+    try:
+        folder = fetch_images(name, to=to, source=from_, shown=True)
+    except KeyboardInterrupt:
+        print("layerpeel: interrupted; the same command goes on from there", file=sys.stderr)
+        return 130
+    print(f"{name}: whole and verified in {folder}")
+    if not is_searched(folder):
+        print(f"use it with --data-dir {shlex.quote(str(folder))}, or set LAYERPEEL_DATA to it")
     return 0
 
 

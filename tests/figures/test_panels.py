@@ -14,7 +14,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from layerpeel.figures import plot_collapse, plot_margin, save
+from layerpeel.figures import plot_collapse, plot_margin, plot_training, save
 from layerpeel.figures.style import BLUE, GREY, RED
 
 EXPONENTS = {
@@ -215,3 +215,38 @@ def test_drawing_leaves_the_settings_of_matplotlib_alone(tmp_path):
 def test_figures_need_no_window_system_and_no_pyplot():
     body = "import sys, layerpeel.figures; print('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", body], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def trained(accuracies):
+    """A record of a network: its training accuracy at each record, the same for all seeds."""
+    metrics = record(seeds=3)
+    shape = (3, len(DESCENT))
+    known = {
+        "train_accuracy": np.broadcast_to(accuracies, shape),
+        "test_accuracy": np.full(shape, 0.9),
+        "loss": np.full(shape, 0.2),
+    }
+    return metrics.assign({name: (("seed", "record"), values) for name, values in known.items()})
+
+
+def dotted(ax):
+    return [float(line.get_xdata()[0]) for line in ax.get_lines() if line.get_linestyle() == ":"]
+
+
+def test_the_terminal_phase_is_marked_where_the_training_error_is_first_zero():
+    reached = np.where(np.arange(len(DESCENT)) >= 6, 1.0, 0.8)
+    for plot in (plot_collapse, plot_margin, plot_training):
+        for ax in plot(trained(reached))[1]:
+            assert dotted(ax) == [DESCENT[6]]
+    for ax in plot_collapse(trained(np.full(len(DESCENT), 0.99)))[1]:
+        assert dotted(ax) == []
+
+
+def test_training_draws_loss_and_errors_where_they_are_not_zero():
+    accuracy = np.where(np.arange(len(DESCENT)) >= 6, 1.0, 0.8)
+    _, (loss, error) = plot_training(trained(accuracy))
+    np.testing.assert_allclose(medians(loss)[0].get_ydata(), 0.2)
+    train, test = medians(error)
+    np.testing.assert_allclose(train.get_ydata()[:5], 0.2)
+    assert np.isnan(train.get_ydata()[5:]).all()
+    np.testing.assert_allclose(test.get_ydata(), 0.1)

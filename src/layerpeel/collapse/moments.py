@@ -121,6 +121,17 @@ class _Part:
         return cls(classes, counts, means, scatter, None, xp.astype(rows, product_dtype(features, rows.shape[1] ** 2)))
 
 
+def _add_gram(matrix: Float[Any, "d d"], rows: Float[Any, "R d"]) -> None:
+    """matrix += rows' rows; of the two blocks off the diagonal one is multiplied, the other mirrored."""
+    half = rows.shape[1] // 2
+    left, right = rows[:, :half], rows[:, half:]
+    across = left.T @ right
+    matrix[:half, :half] += left.T @ left
+    matrix[:half, half:] += across
+    matrix[half:, :half] += across.T
+    matrix[half:, half:] += right.T @ right
+
+
 def _without_singles(inverse: Any, rows: Any, counts: Any) -> tuple[Any, Any]:
     """Only the rows whose class has another one: the residual of a single row is zero."""
     several = counts[inverse] > 1
@@ -209,7 +220,7 @@ class MomentStream:
         if self._within is not None:
             steps = xp.sqrt(weight[before > 0])[:, None] * delta[before > 0]
             spread = xp.concat([part.residuals, xp.astype(steps, part.residuals.dtype)])
-            self._within += spread.T @ spread
+            _add_gram(self._within, spread)
             if part.within is not None:
                 self._within += part.within
         delta *= share[:, None]

@@ -25,12 +25,17 @@ def draw(record: Record, folder: Path) -> list[Path]:
 
 
 def _figures(record: Record) -> dict[str, Any]:
-    from layerpeel.figures import plot_collapse, plot_comparison, plot_margin
+    from layerpeel.figures import plot_collapse, plot_comparison, plot_margin, plot_training
 
     metrics = record.metrics
     if "record" in metrics.dims:
         fit = _fit(metrics)
-        return {"collapse": plot_collapse(metrics, **fit)[0], "margin": plot_margin(metrics, **fit)[0]}
+        figures = {"collapse": plot_collapse(metrics, **fit)[0]}
+        if {"log_loss", "margin_ratio", "beta"} & set(metrics):
+            figures["margin"] = plot_margin(metrics, **fit)[0]
+        if "train_accuracy" in metrics:
+            figures["training"] = plot_training(metrics)[0]
+        return figures
     if "source" in metrics.dims:
         return {"comparison": plot_comparison(metrics)[0]}
     raise ValueError(f"need records in time or by source to draw, got dimensions {', '.join(map(str, metrics.dims))}")

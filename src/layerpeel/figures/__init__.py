@@ -2,7 +2,7 @@
 
 from layerpeel.figures.comparison import plot_comparison
 from layerpeel.figures.loglog_scale import register
-from layerpeel.figures.panels import plot_collapse, plot_margin
+from layerpeel.figures.panels import plot_collapse, plot_margin, plot_training
 from layerpeel.figures.style import save, style
 
-__all__ = ["plot_collapse", "plot_comparison", "plot_margin", "register", "save", "style"]
+__all__ = ["plot_collapse", "plot_comparison", "plot_margin", "plot_training", "register", "save", "style"]

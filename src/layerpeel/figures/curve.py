@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-__all__ = ["Curve", "draw_curve"]
+__all__ = ["FIRST_LOG_TIME", "Curve", "draw_curve"]
 
 QUANTILES = (0.1, 0.5, 0.9)
 SINGLE_SEEDS = 8

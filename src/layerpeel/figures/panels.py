@@ -1,7 +1,8 @@
 """Figures over log log t: how a run collapses, and how its loss, margin and alignment move.
 
 Exponents of log t are not computed here but handed in, field -> (exponent, standard error), and printed in the
-legends.
+legends. Where a record has the accuracy on the training set, a dotted line marks the first time at which the median
+seed errs nowhere: the terminal phase lies to its right.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from layerpeel.figures import loglog_scale
-from layerpeel.figures.curve import Curve, draw_curve
+from layerpeel.figures.curve import FIRST_LOG_TIME, Curve, draw_curve
 from layerpeel.figures.style import BLUE, GREEN, GREY, OCHRE, RED, WIDTH, style
 
-__all__ = ["plot_collapse", "plot_margin"]
+__all__ = ["plot_collapse", "plot_margin", "plot_training"]
 
 Rates = Mapping[str, tuple[float, float]]
 Window = tuple[float, float]
@@ -77,6 +78,26 @@ MARGIN = (
     ),
 )
 
+TRAINING = (
+    Panel(
+        "loss",
+        "$L$",
+        (
+            Curve("loss", "training set", BLUE),
+            Curve("test_loss", "test set", RED),
+        ),
+    ),
+    Panel(
+        "error",
+        "share of wrong answers, where not 0",
+        (
+            Curve("train_error", "training set", BLUE),
+            Curve("test_error", "test set", RED),
+        ),
+        room=0.2,
+    ),
+)
+
 
 def plot_collapse(
     metrics: Any, *, axes: Any = None, rates: Rates | None = None, window: Window | None = None
@@ -110,6 +131,21 @@ def plot_margin(
         gap: top - metrics[field] for gap, (field, top) in sources.items() if field in metrics and gap not in metrics
     }
     return _draw(metrics.assign(derived), MARGIN, axes, rates or {}, window, rows=1)
+
+
+def plot_training(
+    metrics: Any, *, axes: Any = None, rates: Rates | None = None, window: Window | None = None
+) -> tuple[Figure, list[Axes]]:
+    """Loss and error of a network on the images it trains on and on others, over log log t.
+
+    The errors are 1 - ``train_accuracy`` and 1 - ``test_accuracy``. Arguments and errors are those of
+    :func:`plot_collapse`, with two axes.
+    """
+    metrics = _dataset(metrics)
+    errors = {
+        f"{part}_error": 1 - metrics[f"{part}_accuracy"] for part in ("train", "test") if f"{part}_accuracy" in metrics
+    }
+    return _draw(metrics.assign(errors), TRAINING, axes, rates or {}, window, rows=1)
 
 
 def _dataset(metrics_or_run: Any) -> Any:
@@ -159,9 +195,20 @@ def _panel(ax: Axes, panel: Panel, metrics: Any, rates: Rates) -> None:
         if curve.field in metrics:
             draw_curve(ax, curve, metrics, rates.get(curve.field))
     ax.margins(x=0.02, y=panel.room)
+    _mark_terminal_phase(ax, metrics)
     _number_decades(ax)
     if any(curve.field in metrics for curve in panel.curves):
         ax.legend()
+
+
+def _mark_terminal_phase(ax: Axes, metrics: Any) -> None:
+    if "train_accuracy" not in metrics:
+        return
+    accuracy = np.asarray(metrics["train_accuracy"].transpose("seed", "record").values, dtype=np.float64)
+    log_time = np.asarray(metrics["log_time"].values, dtype=np.float64)
+    reached = np.flatnonzero((np.nanmedian(accuracy, axis=0) >= 1) & (log_time > FIRST_LOG_TIME))
+    if reached.size:
+        ax.axvline(log_time[reached[0]], color=GREY, linestyle=":", linewidth=0.8, zorder=1)
 
 
 def _number_decades(ax: Axes) -> None:
