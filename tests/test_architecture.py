@@ -25,6 +25,7 @@ ALLOWED = {
 ALLOWED["experiments"] = set().union(*ALLOWED.values(), {"figures"})
 ALLOWED["doctor"] = ALLOWED["experiments"]
 ALLOWED["cli"] = ALLOWED["experiments"] | {"experiments", "doctor"}
+ALLOWED["__main__"] = {"cli"}
 FOREIGN = {"collapse": {"jax", "torch"}, "frames": {"jax", "torch"}, "figures": {"jax", "torch"}, "records": {"jax"}}
 
 

@@ -87,7 +87,7 @@ def measure(
     file: Path | None = None,
     /,
     *,
-    images: Literal["auto", "fashion-mnist", "digits"] | None = None,
+    images: Literal["auto", "fashion-mnist", "digits", "mnist-format"] | None = None,
     data_dir: Path | None = None,
     labels_file: Path | None = None,
     features_key: str | None = None,

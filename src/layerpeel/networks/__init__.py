@@ -2,5 +2,6 @@
 
 from layerpeel.networks.data import ImageSet, digits, find_images, images
 from layerpeel.networks.features import TrainedHead, fit_mlp
+from layerpeel.networks.fetch import fetch_images
 
-__all__ = ["ImageSet", "TrainedHead", "digits", "find_images", "fit_mlp", "images"]
+__all__ = ["ImageSet", "TrainedHead", "digits", "fetch_images", "find_images", "fit_mlp", "images"]
