@@ -357,3 +357,14 @@ def test_fashion_mnist_is_whole_balanced_and_in_its_order():
     assert (np.bincount(fashion.train_labels) == 6000).all()
     assert (np.bincount(fashion.test_labels) == 1000).all()
     assert [fashion.class_names[k] for k in fashion.train_labels[:3]] == ["Ankle boot", "T-shirt/top", "T-shirt/top"]
+
+
+def test_a_test_subset_is_some_of_the_test_images_and_leaves_the_training_set():
+    whole = data.digits()
+    part = whole.test_subset(50)
+    assert len(part.test_labels) == 50
+    assert {image.tobytes() for image in part.test_images} <= {image.tobytes() for image in whole.test_images}
+    assert np.array_equal(part.train_images, whole.train_images)
+    assert np.array_equal(part.test_labels, whole.test_subset(50).test_labels)
+    with pytest.raises(ValueError, match="need samples >= 1, got samples=0"):
+        whole.test_subset(0)

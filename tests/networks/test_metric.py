@@ -11,7 +11,7 @@ from networks.ranks import run_ranks
 from torchmetrics import MeanMetric, MetricCollection
 
 import layerpeel as lp
-from layerpeel.torch import NeuralCollapse, ProcessPool
+from layerpeel.torch import NeuralCollapse, ProcessPool, neco
 
 K, D, N = 6, 24, 300
 SECOND = {"within_class_variation", "nc4_mismatch"}
@@ -201,6 +201,16 @@ def test_a_copy_shares_the_live_head_and_a_pickle_keeps_it_as_it_was():
     after = lp.measure(features, labels, classifier=head.weight, bias=head.bias)
     assert streamed(copied, [(features, labels)]).compute().margin == pytest.approx(after.margin)
     assert streamed(pickled, [(features, labels)]).compute().margin == pytest.approx(before.margin)
+
+
+def test_its_moments_are_those_that_the_scores_for_other_data_ask_for():
+    features, labels, head = samples()
+    metric = streamed(NeuralCollapse(K, classifier=head), batches(features, labels))
+    moments = lp.ClassMoments.empty(K, D, second="matrix").update(features.numpy(), labels.numpy())
+    np.testing.assert_allclose(metric.moments().means, moments.means, rtol=1e-12)
+    np.testing.assert_allclose(metric.moments().within, moments.within, rtol=1e-9, atol=1e-9)
+    other = torch.randn(5, D)
+    np.testing.assert_allclose(neco(other, metric.moments()), neco(other.numpy(), moments), rtol=1e-6)
 
 
 def test_metrics_merge():

@@ -82,6 +82,17 @@ class ImageSet:
             order = order[_first_of_each(self.train_labels[order], [n] * self.num_classes)]
         return self._chosen(order[:samples])
 
+    def test_subset(self, samples: int, *, seed: int = 0) -> "ImageSet":
+        """The same set with ``samples`` random test images (all if there are fewer).
+
+        Raises:
+            ValueError: for samples < 1.
+        """
+        if samples < 1:
+            raise ValueError(f"need samples >= 1, got samples={samples}")
+        order = np.random.default_rng(seed).permutation(len(self.test_labels))[:samples]
+        return replace(self, test_images=self.test_images[order], test_labels=self.test_labels[order])
+
     def imbalanced(self, ratio: float | int, *, minority: int | None = None, seed: int = 0) -> "ImageSet":
         """The same set with step imbalance R = ``ratio``: n_B = round(n_A / R) train images in each minority class.
 

@@ -145,6 +145,10 @@ class NeuralCollapse(Metric):
         with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=together):
             return assemble(self._first(), self._walks(2), head, self.convention, walk)
 
+    def moments(self) -> ClassMoments:
+        """The class moments of the samples of this process, about zero: what ``neco`` and ``nci`` ask for."""
+        return self._moments().shifted(self.origin)
+
     def merge_state(self, incoming_state: "Mapping[str, Any] | Metric") -> None:
         """Take in the samples of another such metric."""
         self._reduce_states(incoming_state.metric_state if isinstance(incoming_state, Metric) else incoming_state)
