@@ -17,6 +17,11 @@ def test_a_missing_optional_package_names_its_extra():
     assert sentence == "this needs the package sklearn, which is not installed: pip install 'layerpeel[data]'"
 
 
+def test_a_missing_framework_is_installed_by_its_own_name():
+    sentence = str(explain_missing(ModuleNotFoundError("no", name="lightning.pytorch")))
+    assert sentence == "this needs the package lightning, which is not installed: pip install lightning"
+
+
 def test_another_missing_module_is_left_as_it_is():
     error = ModuleNotFoundError("no", name="surely_not_there")
     assert explain_missing(error) is error
@@ -52,6 +57,15 @@ def test_without_the_package_the_user_reads_one_sentence(module, code):
     done = without([module], code)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].endswith(f"pip install 'layerpeel[{RINGS[module]}]'")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("lightning", "CollapseCallback"), ("transformers", "CollapseTrainerCallback")]
+)
+def test_without_its_framework_a_callback_is_one_sentence(module, name):
+    done = without([module], f"import layerpeel.torch; layerpeel.torch.{name}")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith(f"which is not installed: pip install {module}")
 
 
 def test_measuring_needs_no_ring():

@@ -72,11 +72,12 @@ def run(
     chosen = read_recipe(experiment, settings)
     folder = out or Path("out") / chosen.name
     done = conduct(chosen, folder, resume=resume)
-    print(done.text)
-    print(f"\nrecord: {done.folder}")
-    if figures:
+    if done.leads:
+        print(done.text)
+        print(f"\nrecord: {done.folder}")
+    if done.leads and figures:
         figure(done.folder)
-    if done.outcome == "INTERRUPTED":
+    if done.outcome == "INTERRUPTED" and done.leads:
         command = ["layerpeel", "run", str(folder / "config.toml"), "--out", str(folder), "--resume"]
         print(f"go on with: {shlex.join(command)}", file=sys.stderr)
     return {"COMPLETED": 0, "INTERRUPTED": 130}.get(done.outcome, 1)

@@ -18,6 +18,9 @@ RINGS = {
 }
 """Import name of an optional package -> the extra that brings it."""
 
+FRAMEWORKS = frozenset({"lightning", "transformers"})
+"""Whose callbacks there are; whoever uses one has its framework, so that no extra brings it."""
+
 
 class MissingRing(ImportError):
     """An optional package is not installed; the message is the command that installs it."""
@@ -26,13 +29,10 @@ class MissingRing(ImportError):
 def explain_missing(error: ModuleNotFoundError) -> ImportError:
     """The error to raise instead of ``error``: a :class:`MissingRing` when an optional package is missing."""
     module = (error.name or "").partition(".")[0]
-    ring = RINGS.get(module)
-    if ring is None:
+    if module not in RINGS and module not in FRAMEWORKS:
         return error
-    return MissingRing(
-        f"this needs the package {module}, which is not installed: pip install 'layerpeel[{ring}]'",
-        name=module,
-    )
+    wanted = module if module in FRAMEWORKS else f"'layerpeel[{RINGS[module]}]'"
+    return MissingRing(f"this needs the package {module}, which is not installed: pip install {wanted}", name=module)
 
 
 def require(module: str) -> ModuleType:

@@ -1,5 +1,7 @@
 """A model is measured as its features are, and is left as it was."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,13 @@ import layerpeel as lp
 from layerpeel.torch import FeatureBatches, measure_model
 
 K, D, N = 4, 8, 60
+
+
+class Pair(NamedTuple):
+    """A batch with names."""
+
+    x: torch.Tensor
+    y: torch.Tensor
 
 
 class Net(nn.Module):
@@ -114,6 +123,8 @@ def test_wrapped_models_dicts_and_batches_of_ones_own(model, data):
 
     own = [{"x": x, "y": y} for x, y in batches(data)]
     assert measure_model(model, own, forward=forward).asdict() == expected
+    pairs = [Pair(x, y) for x, y in batches(data)]
+    assert measure_model(model, pairs, forward=lambda pair: (model(pair.x), pair.y)[1]).asdict() == expected
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*data), batch_size=13)
     assert measure_model(model, loader, num_classes=K).asdict() == pytest.approx(expected, rel=1e-6)
 

@@ -78,10 +78,9 @@ def full_precision(array: Any) -> AbstractContextManager[Any]:
 
 def sum_rows(rows: Float[Any, "B *d"], groups: Int[Any, "B"], number: int) -> Float[Any, "{number} *d"]:
     """Sum of the rows of each group by indexed adds: O(B d), where a one-hot product takes O(B d number)."""
-    if rows.ndim == 1:
-        xp = namespace(rows)
-        return xp.astype(xp.bincount(groups, weights=rows, minlength=number), xp.float64)
     if is_torch_array(rows):
-        return rows.new_zeros((number, rows.shape[1])).index_add_(0, groups, rows)
+        return rows.new_zeros((number, *rows.shape[1:])).index_add_(0, groups, rows)
+    if rows.ndim == 1:
+        return np.bincount(groups, weights=rows, minlength=number).astype(np.float64, copy=False)  # int when empty
     size = len(rows)
     return csc_array((np.ones(size), groups, np.arange(size + 1)), shape=(number, size)) @ rows

@@ -4,6 +4,7 @@ from layerpeel.experiments.conduct import Conducted, conduct
 from layerpeel.experiments.drawing import draw
 from layerpeel.experiments.experiment import Experiment, Finding, parse_setting
 from layerpeel.experiments.images import Images
+from layerpeel.experiments.network import Network
 from layerpeel.experiments.recipe import EXPERIMENTS, read_recipe
 from layerpeel.experiments.ulpm_dynamics import UlpmDynamics
 
@@ -13,6 +14,7 @@ __all__ = [
     "Experiment",
     "Finding",
     "Images",
+    "Network",
     "UlpmDynamics",
     "conduct",
     "draw",

@@ -3,8 +3,11 @@
 The folder gets ``config.toml`` before the first step (a full or forbidden disk is found at once), a checkpoint
 while running, and the whole record at the end, of an interrupted or diverged run too. ``resume`` goes on from the
 checkpoint, or hands back a finished record as it is.
+
+Under torchrun every rank conducts the same experiment; rank 0 alone writes, and the others must see its folder.
 """
 
+import os
 import shlex
 import sys
 import tomllib
@@ -27,11 +30,12 @@ CHECKPOINT = "checkpoint.safetensors"
 
 @dataclass(frozen=True, eq=False)
 class Conducted:
-    """A record, where it is kept, and the text that describes it."""
+    """A record, where it is kept, and the text that describes it; ``leads``: not one of the other ranks' copies."""
 
     folder: Path
     record: Record
     text: str
+    leads: bool = True
 
     @property
     def outcome(self) -> str:
@@ -43,21 +47,28 @@ def conduct(experiment: Experiment, folder: Path, *, resume: bool = False, progr
     """Run ``experiment`` into ``folder``, or with ``resume`` finish what is there.
 
     Raises:
-        ValueError: for a folder in use without ``resume``, or that holds a run with other settings.
+        ValueError: for a folder in use without ``resume``, or that holds a run with other settings; for several
+            processes where the experiment takes one.
         OSError: as the operating system says it; a checkpoint, where the experiment has one, holds what was computed.
     """
     config = {"experiment": experiment.name, **experiment.settings()}
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    if not (alone or experiment.parallel):
+        raise ValueError(f"need one process for {experiment.name}, got several (torchrun)")
+    leads = alone or os.environ.get("RANK", "0") == "0"
     made = not folder.exists()
-    _claim(folder, config, resume=resume)
+    if leads:
+        _claim(folder, config, resume=resume)
     if (folder / "summary.json").exists():
         record = read_record(folder)
         if record.summary["outcome"]["name"] != "INTERRUPTED":
-            return Conducted(folder, record, str(record.summary["text"]))
+            return Conducted(folder, record, str(record.summary["text"]), leads)
     started = datetime.now(UTC)
     try:
         finding = experiment.run(folder / CHECKPOINT, progress=progress)
     except (ValueError, ImportError, MemoryError):
-        _release(folder, made=made)
+        if leads:
+            _release(folder, made=made)
         raise
     record = Record(
         config=config,
@@ -69,6 +80,8 @@ def conduct(experiment: Experiment, folder: Path, *, resume: bool = False, progr
         metrics=finding.metrics,
         arrays=dict(finding.arrays),
     )
+    if not leads:
+        return Conducted(folder, record, finding.text, leads)
     for name, content in finding.files.items():
         write_atomic(folder / name, content)
     write_record(folder, record)

@@ -38,6 +38,8 @@ class Experiment(abc.ABC):
     """A frozen dataclass of settings, each with a default of its type, that can be run."""
 
     name: ClassVar[str]
+    parallel: ClassVar[bool] = False
+    """Whether several processes can run it together, under torchrun."""
 
     @abc.abstractmethod
     def run(self, checkpoint: Path, *, progress: bool) -> Finding:

@@ -7,11 +7,12 @@ from typing import Any
 
 from layerpeel.experiments.experiment import Experiment
 from layerpeel.experiments.images import Images
+from layerpeel.experiments.network import Network
 from layerpeel.experiments.ulpm_dynamics import UlpmDynamics
 
 __all__ = ["EXPERIMENTS", "read_recipe"]
 
-EXPERIMENTS: dict[str, type[Experiment]] = {kind.name: kind for kind in (UlpmDynamics, Images)}
+EXPERIMENTS: dict[str, type[Experiment]] = {kind.name: kind for kind in (UlpmDynamics, Images, Network)}
 
 
 def read_recipe(name: str, settings: Mapping[str, Any]) -> Experiment:

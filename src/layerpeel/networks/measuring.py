@@ -32,8 +32,10 @@ def measure_model(
         ValueError: as these two do.
     """
     walk = FeatureBatches(model, batches, head=head, forward=forward, device=device)
+    kept: list[Any] = []
+    pool(lambda: kept.append(walk.kept()))  # in the pool, so that no rank waits for one whose batches are refused
     return measure(
-        walk.kept(),
+        kept[0],
         classifier=walk.classifier,
         bias=walk.bias,
         num_classes=num_classes,

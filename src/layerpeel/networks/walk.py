@@ -102,12 +102,13 @@ class FeatureBatches:
 
     def _moved(self, batch: Any) -> Any:
         device = self.device or _device(self.model)
-        if isinstance(batch, torch.Tensor):
-            return batch.to(device, non_blocking=True)
+        if hasattr(batch, "to"):  # tensors, and the batches of frameworks
+            return batch.to(device)
         if isinstance(batch, Mapping):
             return {name: self._moved(value) for name, value in batch.items()}
         if isinstance(batch, tuple | list):
-            return [self._moved(value) for value in batch]
+            parts = [self._moved(value) for value in batch]
+            return type(batch)(*parts) if hasattr(batch, "_fields") else parts
         return batch
 
 
