@@ -26,3 +26,11 @@ def test_late_records_are_even_in_log_log_step():
 @pytest.mark.parametrize(("record", "expected"), [([5, 3, 3], [3, 5, 9]), ((0, 9), [0, 9]), (np.array([1]), [1, 9])])
 def test_named_steps_are_sorted_made_unique_and_end_with_the_last(record, expected):
     assert record_steps(record, 9).tolist() == expected
+
+
+def test_a_short_run_has_every_early_step_and_even_late_ones():
+    points = loglog_steps(200, 40)
+    assert points[:14].tolist() == [0, *range(2, 15)]
+    assert (points > 60).sum() == 10
+    late = np.diff(np.log(np.log(points[-12:])))
+    assert late.max() / late.min() < 1.5  # whole epochs

@@ -1,5 +1,6 @@
 """When a run is recorded: at steps evenly spaced in log log t, the time in which collapse is a power law."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,21 +14,30 @@ __all__ = ["dataset", "loglog_steps", "record_steps"]
 
 
 def loglog_steps(steps: int, count: int) -> Int[np.ndarray, "record"]:
-    """At most ``count`` steps: 0, then integers from 2 to ``steps`` evenly spaced in log log step.
+    """At most ``count`` steps: 0, then integers from 2 to ``steps`` as even in log log step as integers can be.
 
-    Early points that round to the same integer are spread to the next free one, so that min(count, steps + 1)
-    distinct steps come back (step 1, where log log t = -inf, only when needed).
+    Early on, where the spacing is below one, every integer is one of them; the rest are evenly spaced. min(count,
+    steps + 1) distinct steps come back (step 1, where log log t = -inf, only when needed).
     """
-    if count >= steps + 1:
-        return np.arange(steps + 1)
+    if count >= steps:
+        return np.arange(steps + 1) if count > steps else np.delete(np.arange(steps + 1), 1)
     if count == 2 or steps < 2:
         return np.unique([0, steps])
-    ideal = np.exp(np.exp(np.linspace(np.log(np.log(2)), np.log(np.log(steps)), count - 1)))
-    points = np.round(ideal).astype(np.int64)
-    for i in range(1, len(points)):  # distinct from the left ...
-        points[i] = max(points[i], points[i - 1] + 1)
-    ceiling = steps - np.arange(len(points))[::-1]  # ... and never past the end from the right
-    return np.concatenate([[0], np.minimum(points, ceiling)])
+    wanted = count - 1
+    size = wanted
+    while len(_even(steps, 2 * size)) <= wanted:
+        size *= 2
+    fits = bisect_right(range(size, 2 * size), wanted, key=lambda n: len(_even(steps, n))) - 1
+    points = _even(steps, size + fits)
+    missing = np.setdiff1d(np.arange(2, min(steps, count + 2)), points)[: wanted - len(points)]
+    return np.unique(np.concatenate([[0], points, missing]))
+
+
+def _even(steps: int, size: int) -> Int[np.ndarray, "point"]:
+    """The integers next to ``size`` points from 2 to ``steps`` that are evenly spaced in log log step."""
+    return np.unique(
+        np.round(np.exp(np.exp(np.linspace(np.log(np.log(2)), np.log(np.log(steps)), size)))).astype(np.int64)
+    )
 
 
 def record_steps(record: int | Sequence[int], steps: int) -> Int[np.ndarray, "record"]:
