@@ -1,28 +1,27 @@
 """Fixtures that more than one part needs."""
 
-from unittest import mock
+from functools import partial
+from importlib.util import find_spec
 
 import pytest
-
-
-class _Pressing:
-    """A progress bar that presses Ctrl-C once so many steps are done."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def __enter__(self):
-        return self.show
-
-    def __exit__(self, *error):
-        return False
-
-    def show(self, done):
-        if done >= self.step:
-            raise KeyboardInterrupt
+from pressing import pressed
 
 
 @pytest.fixture
 def ctrl_c():
     """``with ctrl_c(at=20): ...`` interrupts a descent after 20 steps."""
-    return lambda at: mock.patch("layerpeel.dynamics.descent.progress_bar", return_value=_Pressing(at))
+    return partial(pressed, "layerpeel.dynamics.descent.progress_bar")
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """For a module, torch computes on one thread, where it is installed."""
+    if find_spec("torch") is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

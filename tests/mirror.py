@@ -4,6 +4,9 @@ import threading
 from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+SECONDS = 60
+"""Longer than any client here waits; a test that ends sooner ends the waiting."""
+
 
 class Mirror:
     """Plays for each request of a path the next act of its script, the last one for ever; 404 without a script."""
@@ -11,6 +14,7 @@ class Mirror:
     def __init__(self):
         self.script = defaultdict(lambda: [refuse(404)])
         self.asked = []
+        self.arrival = threading.Condition()
         self.over = threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"mirror": self}))
         self.server.daemon_threads = True
@@ -25,6 +29,20 @@ class Mirror:
         self.server.shutdown()
         self.server.server_close()
 
+    def take(self, path, headers):
+        """Count a request, and say which act it meets."""
+        with self.arrival:
+            self.asked.append((path, headers))
+            self.arrival.notify_all()
+            acts = self.script[path]
+            return acts.pop(0) if len(acts) > 1 else acts[0]
+
+    def await_requests(self, number):
+        """A client may have hung up before its request is read: wait for so many, or for a minute."""
+        with self.arrival:
+            self.arrival.wait_for(lambda: len(self.asked) >= number, SECONDS)
+        return len(self.asked)
+
     def ranges(self, path=None):
         """The Range headers so far, None where there was none."""
         return [headers["Range"] for asked, headers in self.asked if path in (None, asked)]
@@ -34,10 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
     mirror: Mirror
 
     def do_GET(self):
-        path = self.path.lstrip("/")
-        self.mirror.asked.append((path, self.headers))
-        acts = self.mirror.script[path]
-        act = acts.pop(0) if len(acts) > 1 else acts[0]
+        act = self.mirror.take(self.path.lstrip("/"), self.headers)
         try:
             act(self)
         except OSError:  # the client has hung up
@@ -67,7 +82,7 @@ def send(body, *, until=None, stall=False, ranges=True, version='"1"', named="ET
             headers["Content_Range"] = f"bytes {start}-{length - 1}/{length}"
         handler.answer(206 if start else 200, body[start:until], **headers)
         if stall:
-            handler.mirror.over.wait(10)
+            handler.mirror.over.wait(SECONDS)
 
     return act
 
@@ -89,7 +104,7 @@ def redirect(location, body=b""):
 
 def silent(handler):
     """Take the request and say nothing."""
-    handler.mirror.over.wait(10)
+    handler.mirror.over.wait(SECONDS)
 
 
 def endless(status, **headers):

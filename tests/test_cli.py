@@ -1,35 +1,19 @@
 """The shell command as a user meets it: what it prints, its exit code, and one sentence for wrong input."""
 
-import contextlib
-import io
 import json
 import pickle
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
+from shell import layerpeel
 
-from layerpeel.cli import main
 from layerpeel.collapse import METRICS, measure
 
 SMALL = ["ulpm-dynamics", "--set", "K=3", "--set", "n=2", "--set", "d=3", "--set", "steps=300", "--seeds", "2"]
-
-
-def layerpeel(*arguments):
-    """The command in this process: its exit code and what it printed."""
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        mock.patch.object(sys, "argv", ["layerpeel", *map(str, arguments)]),
-        pytest.raises(SystemExit) as end,
-    ):
-        main()
-    return subprocess.CompletedProcess(arguments, end.value.code or 0, out.getvalue(), err.getvalue())
 
 
 def test_the_installed_command_exits_with_its_code():

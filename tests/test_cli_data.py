@@ -1,33 +1,16 @@
 """``layerpeel data fetch`` as a user meets it."""
 
-import contextlib
 import gzip
 import hashlib
-import io
-import subprocess
-import sys
 from unittest import mock
 
 import numpy as np
 import pytest
 from mirror import Mirror, refuse, send
+from shell import layerpeel
 
-from layerpeel.cli import main
-from layerpeel.networks import data
-from layerpeel.networks.idx import Content
-
-
-def layerpeel(*arguments):
-    """The command in this process: its exit code and what it printed."""
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        mock.patch.object(sys, "argv", ["layerpeel", *map(str, arguments)]),
-        pytest.raises(SystemExit) as end,
-    ):
-        main()
-    return subprocess.CompletedProcess(arguments, end.value.code or 0, out.getvalue(), err.getvalue())
+from layerpeel.networks.data import image_set as data
+from layerpeel.networks.data.idx import Content
 
 
 @pytest.fixture
@@ -99,7 +82,7 @@ def test_a_fetch_that_fails_is_one_sentence_with_a_way_out(small, cache):
 
 
 def test_ctrl_c_says_that_nothing_is_lost(small, cache):
-    with mock.patch("layerpeel.networks.download.progress_bar", side_effect=KeyboardInterrupt):
+    with mock.patch("layerpeel.networks.data.download.progress_bar", side_effect=KeyboardInterrupt):
         done = layerpeel("data", "fetch", "fashion-mnist", "--from", small.url)
     assert done.returncode == 130
     assert done.stderr == "layerpeel: interrupted; the same command goes on from there\n"

@@ -264,7 +264,7 @@ def fetch(
         URL of a folder with the files, instead of the known mirrors.
     """
     from layerpeel.networks import fetch_images
-    from layerpeel.networks.data import is_searched
+    from layerpeel.networks.data.image_set import is_searched
 
     try:
         folder = fetch_images(name, to=to, source=from_, shown=True)

@@ -9,19 +9,19 @@ from typing import Any
 from layerpeel.rings import explain_missing
 
 HOMES = {
-    "CollapseCallback": "lightning_callback",
-    "CollapseMonitor": "monitor",
-    "CollapseTrainerCallback": "transformers_callback",
-    "ETFClassifier": "etf_classifier",
-    "FeatureBatches": "walk",
-    "FeatureTap": "tap",
-    "NeuralCollapse": "metric",
-    "ProcessPool": "pool",
-    "build_model": "models",
-    "find_head": "head",
-    "measure_model": "measuring",
-    "nci": "ood",
-    "neco": "ood",
+    "CollapseCallback": "callbacks.lightning_callback",
+    "CollapseMonitor": "callbacks.monitor",
+    "CollapseTrainerCallback": "callbacks.transformers_callback",
+    "ETFClassifier": "models.etf_classifier",
+    "FeatureBatches": "measuring.feature_batches",
+    "FeatureTap": "measuring.tap",
+    "NeuralCollapse": "measuring.neural_collapse",
+    "ProcessPool": "measuring.process_pool",
+    "build_model": "models.build",
+    "find_head": "measuring.head",
+    "measure_model": "measuring.measure_model",
+    "nci": "measuring.ood",
+    "neco": "measuring.ood",
 }
 """Public name -> its module in ``layerpeel.networks``."""
 

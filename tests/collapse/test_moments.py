@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerpeel.collapse import ClassMoments, MomentStream
+from layerpeel.collapse.arrays import add_gram, symmetric
 
 torch = pytest.importorskip("torch")
 
@@ -136,3 +137,11 @@ def test_moments_of_another_kind_do_not_merge():
     H, y = samples()
     with pytest.raises(ValueError, match="need moments of the same kind"):
         of(H, y).merge(of(H, y, second="trace"))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_gram_is_added_in_place_whatever_the_order_of_the_matrix(order):
+    rows = np.random.default_rng(0).normal(size=(7, 5))
+    matrix = np.asarray(np.eye(5), order=order)
+    add_gram(matrix, rows)
+    np.testing.assert_allclose(symmetric(matrix), np.eye(5) + rows.T @ rows, rtol=1e-14)

@@ -3,6 +3,7 @@
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -113,3 +114,28 @@ def test_a_folder_that_was_there_before_impossible_settings_stays(tmp_path):
     with pytest.raises(ValueError, match=r"^need K >= 2"):
         conduct(UlpmDynamics(K=1), tmp_path / "mine", progress=False)
     assert list(tmp_path.iterdir()) == [tmp_path / "mine"]
+
+
+class Bulky(UlpmDynamics):
+    """Leaves a file that no disk takes."""
+
+    def run(self, checkpoint, *, progress):
+        finding = super().run(checkpoint, progress=progress)
+        return replace(finding, files={"there is no such folder/model": b"weights"})
+
+
+def test_a_file_that_does_not_fit_does_not_take_the_record_with_it(tmp_path):
+    bulky = Bulky(K=3, n=2, d=3, steps=200, seeds=2, records=8)
+    with pytest.warns(UserWarning, match="could not write .*model .*the record is whole without it"):
+        done = conduct(bulky, tmp_path / "run", progress=False)
+    assert read_record(done.folder).summary["outcome"]["name"] == "COMPLETED"
+
+
+def test_whatever_goes_wrong_before_anything_is_computed_gives_the_folder_back(tmp_path):
+    class Lost(UlpmDynamics):
+        def run(self, checkpoint, *, progress):
+            raise FileNotFoundError("fashion-mnist was found nowhere")
+
+    with pytest.raises(FileNotFoundError):
+        conduct(Lost(), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()

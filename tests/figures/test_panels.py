@@ -238,7 +238,8 @@ def test_the_terminal_phase_is_marked_where_the_training_error_is_first_zero():
     for plot in (plot_collapse, plot_margin, plot_training):
         for ax in plot(trained(reached))[1]:
             assert dotted(ax) == [DESCENT[6]]
-    for ax in plot_collapse(trained(np.full(len(DESCENT), 0.99)))[1]:
+    unknown = np.where(np.arange(len(DESCENT)) == 2, np.nan, 0.99)  # a record without the accuracy
+    for ax in plot_collapse(trained(unknown))[1]:
         assert dotted(ax) == []
 
 
@@ -250,3 +251,20 @@ def test_training_draws_loss_and_errors_where_they_are_not_zero():
     np.testing.assert_allclose(train.get_ydata()[:5], 0.2)
     assert np.isnan(train.get_ydata()[5:]).all()
     np.testing.assert_allclose(test.get_ydata(), 0.1)
+
+
+def test_a_long_title_has_a_line_of_its_own():
+    title = "a network of a very long name " * 3
+    figure, _ = plot_collapse(record(title=title), window=(3.0, 5.0))
+    first, second = figure.get_suptitle().split("\n")
+    assert first == title
+    assert second.startswith("median and 10–90% band of 8 seeds; exponents fitted over")
+
+
+def test_an_axis_of_less_than_half_a_decade_has_numbers():
+    metrics = record()
+    narrow = metrics.assign(margin_ratio=metrics["margin_ratio"] * 0.01)
+    _, (_, ax) = plot_margin(narrow)
+    ax.figure.canvas.draw()
+    shown = [label.get_text() for label in ax.get_yticklabels() if label.get_text()]
+    assert len(shown) >= 3

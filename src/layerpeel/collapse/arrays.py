@@ -12,9 +12,21 @@ import array_api_compat.numpy
 import numpy as np
 from array_api_compat import array_namespace, device, is_torch_array
 from jaxtyping import Float, Int
+from scipy.linalg.blas import dsyrk
 from scipy.sparse import csc_array
 
-__all__ = ["full_precision", "host", "is_real", "move", "namespace", "native", "product_dtype", "sum_rows"]
+__all__ = [
+    "add_gram",
+    "full_precision",
+    "host",
+    "is_real",
+    "move",
+    "namespace",
+    "native",
+    "product_dtype",
+    "sum_rows",
+    "symmetric",
+]
 
 SMALL = 2**18
 """Entries of a matrix whose products cost little beside the walk over the rows, whatever their dtype."""
@@ -84,3 +96,25 @@ def sum_rows(rows: Float[Any, "B *d"], groups: Int[Any, "B"], number: int) -> Fl
         return np.bincount(groups, weights=rows, minlength=number).astype(np.float64, copy=False)  # int when empty
     size = len(rows)
     return csc_array((np.ones(size), groups, np.arange(size + 1)), shape=(number, size)) @ rows
+
+
+def add_gram(matrix: Float[Any, "d d"], rows: Float[Any, "R d"]) -> None:
+    """matrix += rows' rows, in float64; on the host in the lower triangle alone, at half the price.
+
+    :func:`symmetric` gives the whole matrix.
+    """
+    if not rows.shape[0]:
+        return
+    if str(matrix.device) != "cpu":
+        matrix += rows.T @ rows
+        return
+    held = np.asarray(matrix)
+    summed = dsyrk(1.0, np.asarray(rows).T, beta=1.0, c=held.T, overwrite_c=1).T
+    if not np.may_share_memory(held, summed):  # it works in place where held.T is in Fortran's order
+        held[...] = summed
+
+
+def symmetric(matrix: Float[Any, "d d"]) -> Float[Any, "d d"]:
+    """A copy with the upper triangle as the lower one says."""
+    xp = namespace(matrix)
+    return xp.tril(matrix) + xp.tril(matrix, k=-1).T

@@ -18,10 +18,14 @@ from layerpeel.collapse.passes import FirstPass, MeanSystem, SecondPass
 from layerpeel.collapse.report import CollapseReport
 from layerpeel.collapse.within import nc1, nc1_quotient, within_class_variation
 
-__all__ = ["assemble"]
+__all__ = ["BeyondFloat64", "assemble"]
 
 LARGEST = 1e70
 """Size of features whose fourth powers, in products of Gram matrices, are still far from the ends of float64."""
+
+
+class BeyondFloat64(ValueError):
+    """Features whose powers are no float64 numbers."""
 
 
 def assemble(
@@ -31,10 +35,11 @@ def assemble(
     convention: Convention,
     second: Callable[[MeanSystem], SecondPass] | None,
 ) -> CollapseReport:
-    """The report on what two passes found, or one where ``second`` is None. The means of ``first`` are used up.
+    """The report on what two passes found, or one where ``second`` is None. It centres the means of ``first`` in place.
 
     Raises:
-        ValueError: for K = 1, or features too large or too close for float64.
+        ValueError: for K = 1.
+        BeyondFloat64: for features too large or too close for float64.
     """
     counts = host(first.moments.counts)
     if len(counts) == 1:
@@ -84,7 +89,7 @@ def _check_magnitude(first: FirstPass) -> None:
     spread = float(np.abs(host(first.moments.means)).max())
     largest = max(spread, float(np.abs(first.origin).max()))
     if largest > LARGEST or 0 < spread < 1 / LARGEST:
-        raise ValueError(
+        raise BeyondFloat64(
             f"need features between {1 / LARGEST:g} and {LARGEST:g} in size, whose powers float64 holds, got class "
             f"means up to {largest:.3g} that differ by {spread:.3g}"
         )

@@ -73,12 +73,14 @@ PRESETS: dict[str, Convention] = {convention.name: convention for convention in 
 """Name -> convention, the default first."""
 
 
-def preset(name: str) -> Convention:
-    """The convention of that name.
+def preset(name: "str | Convention") -> Convention:
+    """The convention of that name; one of the user's own is handed back.
 
     Raises:
         ValueError: for an unknown name; the sentence lists the known ones.
     """
+    if isinstance(name, Convention):
+        return name
     if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(f"need a preset out of {', '.join(PRESETS)}, got {name!r}")
     return PRESETS[name]

@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Callable
 from functools import reduce
-from typing import Any, SupportsIndex, TypeVar
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -14,19 +14,11 @@ from layerpeel.collapse.decision import Head, check_head, read_head
 from layerpeel.collapse.moments import ClassMoments
 from layerpeel.collapse.notes import Walks
 from layerpeel.collapse.passes import FirstPass, MeanSystem, SecondPass, first_pass, second_pass
+from layerpeel.collapse.pool import ALONE, Pool
 from layerpeel.collapse.report import CollapseReport
 from layerpeel.collapse.samples import Dropped, Samples, gather_samples
 
-__all__ = ["Pool", "alone", "checked_classes", "measure", "walk_again"]
-
-Part = TypeVar("Part")
-Pool = Callable[[Callable[[], Any]], list[Any]]
-"""Calls a function in every process of a group and gives each of them what all returned, in the same order."""
-
-
-def alone(part: Callable[[], Part]) -> list[Part]:
-    """The pool of a single process."""
-    return [part()]
+__all__ = ["checked_classes", "measure", "walk_again"]
 
 
 def measure(
@@ -40,7 +32,7 @@ def measure(
     mask: Any = None,
     preset: str | Convention = "ji2022",
     allow_nonfinite: str = "raise",
-    pool: Pool = alone,
+    pool: Pool = ALONE,
 ) -> CollapseReport:
     """Measure neural collapse, NC1 to NC4, in every definition the literature uses.
 
@@ -62,28 +54,33 @@ def measure(
     Raises:
         ValueError: for anything else, with one sentence that says what was needed and what came.
     """
-    convention = preset if isinstance(preset, Convention) else named_convention(preset)
-    head = read_head(classifier, bias)
-    K = _given_classes(num_classes, head)
-    if K is None and pool is not alone:
-        raise ValueError("need num_classes or a classifier to pool processes, got neither")
-    samples = gather_samples(
-        features,
-        labels,
-        num_classes=K,
-        ignore_index=ignore_index,
-        mask=mask,
-        on_nonfinite=allow_nonfinite,
-    )
-    if samples.dim is not None:
-        check_head(head, K, samples.dim)
+    convention = named_convention(preset)
+
+    def given() -> tuple[Head | None, int | None, Samples]:
+        head = read_head(classifier, bias)
+        K = _given_classes(num_classes, head)
+        if K is None and pool.size > 1:
+            raise ValueError("need num_classes or a classifier to pool processes, got neither")
+        samples = gather_samples(
+            features,
+            labels,
+            num_classes=K,
+            ignore_index=ignore_index,
+            mask=mask,
+            on_nonfinite=allow_nonfinite,
+        )
+        if samples.dim is not None:
+            check_head(head, K, samples.dim)
+        return head, K, samples
+
+    head, K, samples = pool.checked(given)
     first, walks = _walk(samples, head, pool)
     if first is None:
         first = _nothing(samples, K)
     return assemble(first, walks, head, convention, walk_again(samples, head, pool) if samples.repeatable else None)
 
 
-def walk_again(samples: Samples, head: Head | None, pool: Pool = alone) -> Callable[[MeanSystem], SecondPass]:
+def walk_again(samples: Samples, head: Head | None, pool: Pool = ALONE) -> Callable[[MeanSystem], SecondPass]:
     """The second walk over ``samples``, for when the class means are known."""
 
     def walk(system: MeanSystem) -> SecondPass:
@@ -100,7 +97,7 @@ def _walk(samples: Samples, head: Head | None, pool: Pool) -> tuple[FirstPass | 
 
     def part() -> tuple[FirstPass | None, Dropped]:
         first = first_pass(samples, head)
-        return first if first is None or pool is alone else first.on_host(), samples.dropped
+        return first if first is None or pool.size == 1 else first.on_host(), samples.dropped
 
     parts = pool(part)
     firsts = [first for first, _ in parts if first is not None]

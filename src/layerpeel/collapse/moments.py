@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from layerpeel.collapse.arrays import host, move, namespace, native, product_dtype, sum_rows
+from layerpeel.collapse.arrays import add_gram, host, move, namespace, native, sum_rows, symmetric
 
 __all__ = ["ClassMoments", "MomentStream", "SecondMoment"]
 
@@ -118,18 +118,7 @@ class _Part:
         inverse, rows = _without_singles(inverse, rows, counts)
         rows = rows - means[inverse]
         scatter = sum_rows(xp.vecdot(rows, rows), inverse, number)
-        return cls(classes, counts, means, scatter, None, xp.astype(rows, product_dtype(features, rows.shape[1] ** 2)))
-
-
-def _add_gram(matrix: Float[Any, "d d"], rows: Float[Any, "R d"]) -> None:
-    """matrix += rows' rows; of the two blocks off the diagonal one is multiplied, the other mirrored."""
-    half = rows.shape[1] // 2
-    left, right = rows[:, :half], rows[:, half:]
-    across = left.T @ right
-    matrix[:half, :half] += left.T @ left
-    matrix[:half, half:] += across
-    matrix[half:, :half] += across.T
-    matrix[half:, half:] += right.T @ right
+        return cls(classes, counts, means, scatter, None, rows)
 
 
 def _without_singles(inverse: Any, rows: Any, counts: Any) -> tuple[Any, Any]:
@@ -142,7 +131,7 @@ class MomentStream:
     """A mutable accumulator of :class:`ClassMoments`: a batch of B rows costs O(B d), whatever K.
 
     It owns copies of the arrays of the moments that it starts from, or with ``copy=False`` works in those very
-    arrays; :meth:`moments` gives copies.
+    arrays; :meth:`moments` gives copies. Meanwhile the lower triangle alone of its S_W counts.
     """
 
     def __init__(self, start: ClassMoments, *, origin: Float[Any, "d"] | None = None, copy: bool = True) -> None:
@@ -167,7 +156,8 @@ class MomentStream:
 
     def release(self) -> ClassMoments:
         """The moments so far without a copy; the stream must not be used again."""
-        return ClassMoments(self._counts, self._means, self._scatter, self._within)
+        within = None if self._within is None else symmetric(self._within)
+        return ClassMoments(self._counts, self._means, self._scatter, within)
 
     def reserve(self, num_classes: int) -> None:
         """Room for at least that many classes."""
@@ -219,8 +209,7 @@ class MomentStream:
             self._scatter[rows] += part.scatter + weight * xp.vecdot(delta, delta)
         if self._within is not None:
             steps = xp.sqrt(weight[before > 0])[:, None] * delta[before > 0]
-            spread = xp.concat([part.residuals, xp.astype(steps, part.residuals.dtype)])
-            _add_gram(self._within, spread)
+            add_gram(self._within, xp.concat([part.residuals, steps]))
             if part.within is not None:
                 self._within += part.within
         delta *= share[:, None]

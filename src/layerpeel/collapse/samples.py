@@ -10,6 +10,7 @@ walked any number of times, but for the one-shot iterator (``iter(x) is x``), ``
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,17 @@ from jaxtyping import Bool, Int
 
 from layerpeel.collapse.arrays import host, is_real, namespace, native
 
-__all__ = ["BLOCK", "ArraySamples", "BatchSamples", "Block", "Dropped", "Samples", "array_samples", "gather_samples"]
+__all__ = [
+    "BLOCK",
+    "ArraySamples",
+    "BatchSamples",
+    "Block",
+    "Dropped",
+    "Samples",
+    "array_samples",
+    "checked_choices",
+    "gather_samples",
+]
 
 BLOCK = 2**18
 """Numbers in the largest temporary of a pass over arrays on the host: 2 MiB in float64, which a cache holds."""
@@ -152,6 +163,18 @@ Samples = ArraySamples | BatchSamples
 """A source of blocks."""
 
 
+def checked_choices(on_nonfinite: object, ignore_index: object) -> None:
+    """Refuse what is no choice.
+
+    Raises:
+        ValueError: for another word than "raise" and "drop", or an ignore_index that is no integer.
+    """
+    if on_nonfinite not in ("raise", "drop"):
+        raise ValueError(f"need allow_nonfinite 'raise' or 'drop', got {on_nonfinite!r}")
+    if ignore_index is not None and not isinstance(ignore_index, Integral):
+        raise ValueError(f"need ignore_index to be an integer, got {ignore_index!r}")
+
+
 def gather_samples(
     features: Any,
     labels: Any,
@@ -166,8 +189,7 @@ def gather_samples(
     Raises:
         ValueError: when it is neither, or a mask comes with batches.
     """
-    if on_nonfinite not in ("raise", "drop"):
-        raise ValueError(f"need allow_nonfinite 'raise' or 'drop', got {on_nonfinite!r}")
+    checked_choices(on_nonfinite, ignore_index)
     if labels is not None:
         return array_samples(
             features,

@@ -8,20 +8,19 @@ Under torchrun every rank conducts the same experiment; rank 0 alone writes, and
 """
 
 import os
-import shlex
-import sys
-import tomllib
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from layerpeel.experiments.experiment import Experiment, Finding
 from layerpeel.files import write_atomic
+from layerpeel.outcome import Outcome
+from layerpeel.records.folder import claim, command, held_record, release
 from layerpeel.records.provenance import provenance
-from layerpeel.records.store import Record, read_record, write_record
+from layerpeel.records.store import Record, write_record
 
 __all__ = ["Conducted", "conduct"]
 
@@ -52,77 +51,67 @@ def conduct(experiment: Experiment, folder: Path, *, resume: bool = False, progr
         OSError: as the operating system says it; a checkpoint, where the experiment has one, holds what was computed.
     """
     config = {"experiment": experiment.name, **experiment.settings()}
-    alone = os.environ.get("WORLD_SIZE", "1") == "1"
-    if not (alone or experiment.parallel):
-        raise ValueError(f"need one process for {experiment.name}, got several (torchrun)")
-    leads = alone or os.environ.get("RANK", "0") == "0"
+    leads = _leads(experiment)
     made = not folder.exists()
     if leads:
-        _claim(folder, config, resume=resume)
-    if (folder / "summary.json").exists():
-        record = read_record(folder)
-        if record.summary["outcome"]["name"] != "INTERRUPTED":
-            return Conducted(folder, record, str(record.summary["text"]), leads)
+        claim(folder, config, resume=resume)
+    record = _finished(folder)
+    if record is not None:
+        return Conducted(folder, record, str(record.summary["text"]), leads)
     started = datetime.now(UTC)
     try:
         finding = experiment.run(folder / CHECKPOINT, progress=progress)
-    except (ValueError, ImportError, MemoryError):
+    except Exception:
         if leads:
-            _release(folder, made=made)
+            release(folder, made=made)
         raise
-    record = Record(
-        config=config,
-        summary={
-            "command": _command(),
-            "started": started.isoformat(timespec="seconds"),
-            **_summary(finding),
-        },
-        metrics=finding.metrics,
-        arrays=dict(finding.arrays),
-    )
-    if not leads:
-        return Conducted(folder, record, finding.text, leads)
-    for name, content in finding.files.items():
-        write_atomic(folder / name, content)
-    write_record(folder, record)
-    conducted = Conducted(folder, record, finding.text)
-    if conducted.outcome != "INTERRUPTED":
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+    conducted = Conducted(folder, _recorded(config, started, finding), finding.text, leads)
+    if leads:
+        _keep(conducted, finding.files)
     return conducted
 
 
-def _claim(folder: Path, config: dict[str, Any], *, resume: bool) -> None:
-    """Make the folder ours by writing its config, unless it is somebody else's."""
-    path = folder / "config.toml"
-    if path.exists():
-        if not resume:
-            raise ValueError(f"need a new folder, or --resume to go on with the run in {folder}, got one in use")
-        try:
-            held = tomllib.loads(path.read_text())
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-            raise ValueError(f"need a readable {path} to resume, got a damaged file") from None
-        other = sorted(name for name in config.keys() | held.keys() if config.get(name) != held.get(name))
-        if other:
-            differences = ", ".join(f"{name}={held.get(name)!r}" for name in other)
-            raise ValueError(f"need the settings of the run in {folder} to resume it ({differences}), got others")
-        return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"need a new or empty folder for the run, got {folder}, which holds something else")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, tomli_w.dumps(config).encode())
+def _leads(experiment: Experiment) -> bool:
+    """Whether this process writes."""
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    if not (alone or experiment.parallel):
+        raise ValueError(f"need one process for {experiment.name}, got several (torchrun)")
+    return alone or os.environ.get("RANK", "0") == "0"
 
 
-def _release(folder: Path, *, made: bool) -> None:
-    """Give up a folder in which impossible settings or a missing package computed nothing."""
-    if {path.name for path in folder.iterdir()} == {"config.toml"}:
-        (folder / "config.toml").unlink()
-        if made:
-            folder.rmdir()
+def _finished(folder: Path) -> Record | None:
+    """The record of a run that has nothing left to do."""
+    record = held_record(folder)
+    return None if record is None or _interrupted(record) else record
 
 
-def _summary(finding: Finding) -> dict[str, Any]:
-    return {**finding.summary, "text": finding.text, **provenance()}
+def _interrupted(record: Record) -> bool:
+    return bool(record.summary["outcome"]["name"] == Outcome.INTERRUPTED.name)
 
 
-def _command() -> str:
-    return shlex.join(["layerpeel", *sys.argv[1:]])
+def _recorded(config: dict[str, Any], started: datetime, finding: Finding) -> Record:
+    summary = {
+        "command": command(),
+        "started": started.isoformat(timespec="seconds"),
+        **finding.summary,
+        "text": finding.text,
+        **provenance(),
+    }
+    return Record(config, summary, finding.metrics, dict(finding.arrays))
+
+
+def _keep(conducted: Conducted, files: Mapping[str, bytes]) -> None:
+    """Write the record, then what is beside it; the checkpoint stays while there is something to go on with."""
+    write_record(conducted.folder, conducted.record)
+    for name, content in files.items():
+        _write_beside(conducted.folder / name, content)
+    if not _interrupted(conducted.record):
+        (conducted.folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _write_beside(path: Path, content: bytes) -> None:
+    """Write a file that the record does without; a disk that does not take it gives a warning."""
+    try:
+        write_atomic(path, content)
+    except OSError as error:
+        warnings.warn(f"could not write {path} ({error.strerror}); the record is whole without it", stacklevel=3)

@@ -42,11 +42,21 @@ def _figures(record: Record) -> dict[str, Any]:
 
 
 def _fit(metrics: Any) -> dict[str, Any]:
-    """Fitted exponents and their window, or nothing for a run too short to have any."""
-    from layerpeel.collapse.rates import rates
+    """Fitted exponents and their window, or nothing for a run too short to have any.
 
+    Of a network, the window is its terminal phase: before it there is no power of log t to expect.
+    """
+    from layerpeel.collapse.rates import rates
+    from layerpeel.figures import terminal_phase
+
+    window = None
+    if "train_accuracy" in metrics:
+        begins = terminal_phase(metrics)
+        if begins is None:
+            return {}
+        window = (begins, float(metrics["log_time"].values[-1]))
     try:
-        fitted = rates(metrics)
+        fitted = rates(metrics, window=window)
     except ValueError:
         return {}
     return {"rates": fitted.pairs(), "window": fitted.window}

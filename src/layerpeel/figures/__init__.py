@@ -2,7 +2,16 @@
 
 from layerpeel.figures.comparison import plot_comparison
 from layerpeel.figures.loglog_scale import register
-from layerpeel.figures.panels import plot_collapse, plot_margin, plot_training
+from layerpeel.figures.panels import plot_collapse, plot_margin, plot_training, terminal_phase
 from layerpeel.figures.style import save, style
 
-__all__ = ["plot_collapse", "plot_comparison", "plot_margin", "plot_training", "register", "save", "style"]
+__all__ = [
+    "plot_collapse",
+    "plot_comparison",
+    "plot_margin",
+    "plot_training",
+    "register",
+    "save",
+    "style",
+    "terminal_phase",
+]

@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from layerpeel.figures import loglog_scale
 from layerpeel.figures.curve import FIRST_LOG_TIME, Curve, draw_curve
 from layerpeel.figures.style import BLUE, GREEN, GREY, OCHRE, RED, WIDTH, style
 
-__all__ = ["plot_collapse", "plot_margin", "plot_training"]
+__all__ = ["plot_collapse", "plot_margin", "plot_training", "terminal_phase"]
+
+LINE = 105
+"""Characters of a heading that fit on a line."""
 
 Rates = Mapping[str, tuple[float, float]]
 Window = tuple[float, float]
@@ -182,7 +185,10 @@ def _heading(metrics: Any, window: Window | None) -> str:
     seeds = metrics.sizes["seed"]
     spread = "1 seed" if seeds == 1 else f"median and 10–90% band of {seeds} seeds"
     fit = "" if window is None else rf"exponents fitted over ${window[0]:.3g}\leq\log t\leq{window[1]:.3g}$"
-    return "; ".join(filter(None, [metrics.attrs.get("title", ""), spread])) + (f"\n{fit}" if fit else "")
+    first = "; ".join(filter(None, [metrics.attrs.get("title", ""), spread]))
+    if len(first) > LINE:  # the title on a line of its own
+        first, fit = metrics.attrs["title"], "; ".join(filter(None, [spread, fit]))
+    return first + (f"\n{fit}" if fit else "")
 
 
 def _panel(ax: Axes, panel: Panel, metrics: Any, rates: Rates) -> None:
@@ -201,20 +207,30 @@ def _panel(ax: Axes, panel: Panel, metrics: Any, rates: Rates) -> None:
         ax.legend()
 
 
-def _mark_terminal_phase(ax: Axes, metrics: Any) -> None:
+def terminal_phase(metrics: Any) -> float | None:
+    """log t of the first record (after t = 2) at which the median seed errs nowhere on the training set, or None."""
     if "train_accuracy" not in metrics:
-        return
+        return None
     accuracy = np.asarray(metrics["train_accuracy"].transpose("seed", "record").values, dtype=np.float64)
     log_time = np.asarray(metrics["log_time"].values, dtype=np.float64)
-    reached = np.flatnonzero((np.nanmedian(accuracy, axis=0) >= 1) & (log_time > FIRST_LOG_TIME))
-    if reached.size:
-        ax.axvline(log_time[reached[0]], color=GREY, linestyle=":", linewidth=0.8, zorder=1)
+    reached = np.flatnonzero((np.median(accuracy, axis=0) >= 1) & (log_time > FIRST_LOG_TIME))
+    return float(log_time[reached[0]]) if reached.size else None
+
+
+def _mark_terminal_phase(ax: Axes, metrics: Any) -> None:
+    begins = terminal_phase(metrics)
+    if begins is not None:
+        ax.axvline(begins, color=GREY, linestyle=":", linewidth=0.8, zorder=1)
 
 
 def _number_decades(ax: Axes) -> None:
-    """0.02, 0.05, 0.1 where an axis spans less than two decades, 10^-5 where it leaves [0.001, 10^4]."""
+    """0.02, 0.05, 0.1 where an axis spans less than two decades, even numbers where it spans less than a factor of
+    three, 10^-5 where it leaves [0.001, 10^4]."""
     low, high = ax.get_ylim()
-    if high < 100 * low:
+    if high < 3 * low:
+        ax.yaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 5, 10)))
+        ax.yaxis.set_minor_locator(NullLocator())
+    elif high < 100 * low:
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     if low >= 1e-3 and high <= 1e4:
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
