@@ -21,8 +21,9 @@ run: $(SETUP)  ## Figure 2 of the paper for 8 seeds, then a real network trained
 	@if $(BIN)/python -c 'import torch' 2>/dev/null; then \
 		$(BIN)/layerpeel run runs/network.toml --out out/network --resume; \
 	else echo "PyTorch is not here: no network is trained."; fi
-	@echo && echo "The figures:" && ls out/figure-2/figures/*.png out/images/figures/*.png && \
-		(ls out/network/figures/*.png 2>/dev/null || true)
+	@echo && echo "Figure 2, the model:       out/figure-2/figures/collapse.png"
+	@[ ! -d out/network ] || echo "Figure 3, a real network: out/network/figures/collapse.png"
+	@echo "beside them:" && ls out/*/figures/*.png | grep -v collapse.png
 
 test: export OMP_NUM_THREADS ?= 1
 test: $(SETUP)  ## the test suite

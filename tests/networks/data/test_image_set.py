@@ -237,7 +237,9 @@ def test_files_that_do_not_fit_each_other_are_one_sentence(mnist_format, change,
 def test_mnist_format_needs_its_folder_with_all_four_files(mnist_format, tmp_path):
     with pytest.raises(ValueError, match="need data_dir, the folder of the four files, for mnist-format, got none"):
         data.images("mnist-format")
-    with pytest.raises(FileNotFoundError, match=rf"need the four files of mnist-format .* in {tmp_path}/nowhere, got a folder without$"):
+    with pytest.raises(
+        FileNotFoundError, match=rf"need the four files of mnist-format .* in {tmp_path}/nowhere, got a folder without$"
+    ):
         data.images("mnist-format", data_dir=tmp_path / "nowhere")
     folder, _ = mnist_format()
     (folder / "t10k-labels-idx1-ubyte").unlink()

@@ -27,7 +27,6 @@ from layerpeel.networks.callbacks.every_sample import is_stream
 from layerpeel.networks.callbacks.monitor import RESERVED, CollapseMonitor
 from layerpeel.networks.measuring.head import unwrapped
 from layerpeel.networks.measuring.process_pool import ProcessPool
-from layerpeel.networks.measuring.tap import FeatureTap
 from layerpeel.rings import require
 
 __all__ = ["CollapseTrainerCallback"]
@@ -106,7 +105,7 @@ class CollapseTrainerCallback(TrainerCallback):
             loader,
             steps=state.max_steps if self._unit == "step" else math.ceil(state.num_train_epochs),
             config={"learning_rate": args.learning_rate, "seed": args.seed, "bf16": args.bf16, **self._config},
-            forward=self._forward or _Labelled(model, self._options["head"], self._options["ignore_index"]),
+            forward=self._forward or _Labelled(model, self._options["ignore_index"]),
             pool=ProcessPool(),
             resume=state.global_step > 0,
             **self._options,
@@ -174,18 +173,18 @@ def _scalars(logs: Mapping[str, Any], prefix: str) -> dict[str, float]:
 class _Labelled:
     """Calls the model on a batch without its labels, and tells the label of every feature vector."""
 
-    def __init__(self, model: Any, head: Any, ignore_index: int | None) -> None:
-        self.model, self.head = unwrapped(model), head
+    def __init__(self, model: Any, ignore_index: int | None) -> None:
+        self.model = unwrapped(model)
         self.ignored = -100 if ignore_index is None else ignore_index
 
-    def __call__(self, batch: Any) -> Any:
+    def __call__(self, batch: Any) -> Callable[[Tensor], Tensor]:
         if not isinstance(batch, Mapping) or "labels" not in batch:
             raise ValueError(f"need batches that are dicts with labels, or forward=, got a {type(batch).__name__}")
         inputs = {name: value for name, value in batch.items() if name != "labels"}
-        with FeatureTap(self.model, self.head) as tap:
-            self.model(**inputs)
-            shape = tuple(tap.features.shape[:-1])
-        labels = batch["labels"]
+        self.model(**inputs)
+        return lambda features: self._labels(batch["labels"], inputs, tuple(features.shape[:-1]))
+
+    def _labels(self, labels: Tensor, inputs: Mapping[str, Any], shape: tuple[int, ...]) -> Tensor:
         if any(word in type(self.model).__name__ for word in CAUSAL):
             return _next(labels, self.ignored)
         if labels.ndim == 1 and len(shape) == 2:

@@ -31,7 +31,8 @@ class FeatureBatches:
         batches: a DataLoader, a list, ... of (x, y) pairs, then ``model(x)`` is called; or of dicts with ``labels``,
             then ``model(**rest)``.
         head: the layer whose input the features are, by name or itself; the last linear one by default.
-        forward: for other batches: calls the model on the batch and returns the labels, as many as feature vectors.
+        forward: for other batches: calls the model on the batch and returns the labels, as many as feature vectors;
+            or, where they depend on it, a function of the features as they came (B, ..., d) that returns them.
         device: where the batches go; by default where the model is.
 
     Raises:
@@ -86,6 +87,7 @@ class FeatureBatches:
         with _evaluating(self.model), torch.no_grad(), FeatureTap(self.model, self.head) as tap:
             labels = self.forward(batch)
             features = tap.features.clone()  # the model may go on with it in place
+        labels = labels(features) if callable(labels) else labels
         if not isinstance(labels, torch.Tensor):
             raise ValueError(f"need labels as a tensor from every batch, got {type(labels).__name__}")
         return features.reshape(-1, features.shape[-1]), labels.reshape(-1)
