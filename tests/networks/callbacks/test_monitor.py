@@ -275,3 +275,24 @@ def test_a_refused_amendment_leaves_the_row_and_there_must_be_one():
     assert repr(monitor.rows) == repr(before)
     monitor.amend(test_accuracy=torch.tensor(0.5, requires_grad=True))
     assert monitor.rows[-1][1]["test_accuracy"] == 0.5
+
+
+def test_truth_values_are_numbers_and_text_is_not():
+    monitor = CollapseMonitor(network(), [(x, y)], steps=6)
+    monitor.measure(1, frozen=True, warm=False)
+    assert (monitor.rows[-1][1]["frozen"], monitor.rows[-1][1]["warm"]) == (1.0, 0.0)
+    for text in ("0.5", b"0.5"):
+        with pytest.raises(ValueError, match="need loss to be a number, got"):
+            monitor.measure(2, loss=text)
+    assert monitor.last_step == 1
+
+
+def test_a_record_stopped_before_its_first_row_is_resumed_by_the_same_network_only(tmp_path):
+    CollapseMonitor(network(), [(x, y)], steps=6, folder=tmp_path)
+    with pytest.raises(
+        ValueError, match=r"need the run of the record in .* \(model='Sequential', head='4'\), got another"
+    ):
+        CollapseMonitor(nn.Linear(4, K), [(x, y)], steps=6, folder=tmp_path, resume=True)
+    again = CollapseMonitor(network(), [(x, y)], steps=9, folder=tmp_path, resume=True)
+    again.measure(1)
+    assert read_record(tmp_path).config["steps"] == 9

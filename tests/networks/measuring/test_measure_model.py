@@ -164,3 +164,20 @@ def test_no_batches_leave_nothing_defined(model):
     report = measure_model(model, [])
     assert report.num_samples == 0
     assert np.isnan(report.nc1)
+
+
+def test_a_forward_may_tell_the_labels_from_the_features(model, data):
+    shapes = []
+
+    def forward(batch):
+        model(batch[0])
+
+        def labels(features):
+            shapes.append(tuple(features.shape))
+            return batch[1]
+
+        return labels
+
+    report = measure_model(model, batches(data), forward=forward)
+    assert report == measure_model(model, batches(data))
+    assert shapes == [(17, D), (17, D), (17, D), (9, D)]

@@ -271,8 +271,8 @@ def test_torch_is_left_as_it_was():
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"epochs": 0}, "need epochs >= 1, got epochs=0"),
-        ({"batch": 0}, "need batch >= 1, got batch=0"),
+        ({"epochs": 0}, "need 1 <= epochs <= 1,000,000,000, got epochs=0"),
+        ({"batch": 0}, "need 1 <= batch <= 1,000,000,000, got batch=0"),
         ({"learning_rate": 0.0}, "need a finite learning_rate > 0, got learning_rate=0.0"),
         ({"learning_rate": float("nan")}, "need a finite learning_rate > 0, got learning_rate=nan"),
         ({"weight_decay": -1.0}, "need a finite weight_decay >= 0, got weight_decay=-1.0"),

@@ -29,8 +29,8 @@ __all__ = ["every_sample", "is_stream"]
 
 WHOLE = (SequentialSampler, RandomSampler, WeightedRandomSampler)
 """Samplers, with their subclasses, that draw from the whole data set."""
-BATCH = 32
-"""Samples a batch where the loader has batches of no fixed size."""
+BATCH_SIZE = 32
+"""Used where the loader has batches of no fixed size."""
 
 
 def every_sample(batches: Any, pool: Pool = ALONE) -> Any:
@@ -75,7 +75,7 @@ def _innermost(loader: DataLoader) -> Any:
 
 
 def _in_order(loader: DataLoader, samples: Sequence[int]) -> DataLoader:
-    size = loader.batch_size or getattr(loader.batch_sampler, "batch_size", None) or BATCH
+    size = loader.batch_size or getattr(loader.batch_sampler, "batch_size", None) or BATCH_SIZE
     return DataLoader(
         loader.dataset,
         batch_size=size,

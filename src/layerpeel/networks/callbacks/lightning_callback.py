@@ -8,6 +8,11 @@ and ``EarlyStopping`` can monitor it. The record also has the trainer's own metr
 
 Measured is ``module(x)`` in the dtype of its weights: in float32 under ``precision="bf16-mixed"``, whose rounding
 would hide a deep collapse. Rows are part of the checkpoints, so that ``fit(ckpt_path=...)`` goes on with them.
+
+For Lightning (``lightning`` or ``pytorch_lightning``); for the Trainer of Hugging Face there is
+``CollapseTrainerCallback``. Options that ``measure_model`` has too mean the same here, ``ignore_index=None`` included.
+It has no ``num_classes``, K being the rows of the head, and no ``allow_nonfinite``: where numbers are not finite the
+row is nan, and the training goes on.
 """
 
 import sys
@@ -22,7 +27,7 @@ from torch.utils.data import DataLoader
 
 from layerpeel.collapse import CollapseReport, Convention
 from layerpeel.networks.callbacks.every_sample import every_sample, is_stream
-from layerpeel.networks.callbacks.monitor import FIELDS, RESERVED, CollapseMonitor
+from layerpeel.networks.callbacks.monitor import METRIC_FIELDS, RESERVED, CollapseMonitor
 from layerpeel.networks.measuring.process_pool import ProcessPool
 from layerpeel.rings import require
 
@@ -48,7 +53,8 @@ class CollapseCallback(Callback):
 
     Args:
         dataloader: what is measured; by default the trainer's training loader.
-        folder: of the record; by default ``collapse`` in the log folder of the trainer's logger, if it has one.
+        folder: of the record; None is ``collapse`` in the log folder of the trainer's logger, or memory
+            (``callback.monitor.metrics``) where there is no such folder.
         record: how many measurements, or the epochs of them.
         head: the layer whose input the features are; the last linear one by default.
         preset: the convention of the metrics, by name or your own.
@@ -107,7 +113,7 @@ class CollapseCallback(Callback):
             self._log_now(trainer, self.monitor.measure(0))
         if self.monitor and self.monitor.rows:  # what ModelCheckpoint monitors is there from the first epoch on
             last = self.monitor.rows[-1][1]
-            trainer.callback_metrics.update({self._prefix + name: torch.tensor(last[name]) for name in FIELDS})
+            trainer.callback_metrics.update({self._prefix + name: torch.tensor(last[name]) for name in METRIC_FIELDS})
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Measure the epochs that are due; this hook comes after the validation."""

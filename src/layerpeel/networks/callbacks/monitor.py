@@ -33,10 +33,11 @@ from layerpeel.outcome import Outcome
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["FIELDS", "RESERVED", "CollapseMonitor"]
+__all__ = ["METRIC_FIELDS", "RESERVED", "CollapseMonitor"]
 
-FIELDS = tuple(line.field for line in METRICS)
-RESERVED = frozenset({*FIELDS, "seed", "record", "step", "log_time", "loglog_time"})
+METRIC_FIELDS = tuple(line.field for line in METRICS)
+"""What every row has; the scalars of the loop come beside it."""
+RESERVED = frozenset({*METRIC_FIELDS, "seed", "record", "step", "log_time", "loglog_time"})
 """Names of the record's own."""
 
 
@@ -110,7 +111,7 @@ class CollapseMonitor:
     @property
     def outcome(self) -> Outcome:
         """NONFINITE once a row is nan; else COMPLETED at the end of the training, INTERRUPTED before."""
-        undefined = any(all(isnan(row.fields[name]) for name in FIELDS) for row in self._journal.rows)
+        undefined = any(all(isnan(row.fields[name]) for name in METRIC_FIELDS) for row in self._journal.rows)
         return Outcome.NONFINITE if undefined else self._outcome
 
     @property
@@ -204,10 +205,11 @@ def _numbers(scalars: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _number(name: str, value: Any) -> float:
+    """One scalar: True and False are 1 and 0, text is no number even where it reads as one."""
     if name in RESERVED or "/" in name:
         raise ValueError(f"need another name than {name!r} for a scalar, got one of the record's own or with a slash")
     try:
-        if isinstance(value, str):
+        if isinstance(value, str | bytes | bytearray):
             raise TypeError
         return float(value.detach() if isinstance(value, torch.Tensor) else value)
     except (TypeError, ValueError, RuntimeError):

@@ -12,6 +12,11 @@ causal language models, whose token t is the label of position t - 1; others (se
 
 Under ``bf16=True`` or ``fp16=True`` accelerate makes the model compute in that precision always: within-class
 variation then stops falling near the rounding of bfloat16, 2^-9.
+
+For Hugging Face transformers; for Lightning there is ``CollapseCallback``. Options that ``measure_model`` has too mean
+the same here, but for ``ignore_index``, which is -100 as in the losses of transformers. Unlike in Lightning, whose
+loggers have a folder, ``folder=None`` is memory. It has no ``num_classes``, K being the rows of the head, and no
+``allow_nonfinite``: where numbers are not finite the row is nan, and the training goes on.
 """
 
 import math
@@ -52,7 +57,7 @@ class CollapseTrainerCallback(TrainerCallback):
         head: the layer whose input the features are; the last linear one by default.
         preset: the convention of the metrics, by name or your own.
         forward: calls the model on a batch and returns the labels, as many as feature vectors.
-        ignore_index: label of the samples to leave out.
+        ignore_index: label of the samples (or tokens) to leave out.
         prefix: of the names in the logs.
         title: of the figures; by default the class of the model.
         config: what else the record should know.

@@ -27,24 +27,27 @@ PATIENCE = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those of the run."""
+    """This process among those of the run; ``rank`` and ``size`` hold after its end too."""
 
     pool: Pool
+    rank: int
+    size: int
     device: torch.device
 
-    @property
-    def size(self) -> int:
-        """How many there are."""
-        return self.pool.size
+    @classmethod
+    def here(cls, device: torch.device) -> "Ranks":
+        """Those of the process group, or this process alone."""
+        pool = ProcessPool()
+        return cls(pool, pool.rank, pool.size, device)
 
     @property
     def leads(self) -> bool:
         """Whether this one writes files and shows progress."""
-        return self.pool.rank == 0
+        return self.rank == 0
 
     def share(self, samples: Shaped[Tensor, "B *rest"]) -> Shaped[Tensor, "C *rest"]:
         """The part of the samples that is this rank's: C is B / size, rounded up or down."""
-        return samples.tensor_split(self.pool.size)[self.pool.rank]
+        return samples.tensor_split(self.size)[self.rank]
 
 
 @contextmanager
@@ -56,12 +59,12 @@ def joined(device: str) -> Iterator[Ranks]:
     """
     started = torch.distributed.is_available() and torch.distributed.is_initialized()
     if started or int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Ranks(ProcessPool(), _device(device))
+        yield Ranks.here(_device(device))
         return
     here = _device(device)
     torch.distributed.init_process_group("nccl" if here.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
-        yield Ranks(ProcessPool(), here)
+        yield Ranks.here(here)
     finally:
         torch.distributed.destroy_process_group()
 
