@@ -226,3 +226,8 @@ def test_bad_input_is_an_error_before_the_first_step(model, options, sentence, t
 def test_another_unit_is_refused():
     with pytest.raises(ValueError, match="need unit 'epoch' or 'step', got 'batch'"):
         CollapseTrainerCallback(unit="batch")
+
+
+def test_tokens_without_a_label_always_have_an_index():
+    with pytest.raises(ValueError, match="need ignore_index to be an integer, got None"):
+        CollapseTrainerCallback(ignore_index=None)

@@ -78,13 +78,15 @@ class CollapseTrainerCallback(TrainerCallback):
         head: Any = None,
         preset: str | Convention = "ji2022",
         forward: Callable[[Any], Any] | None = None,
-        ignore_index: int | None = -100,
+        ignore_index: Any = -100,
         prefix: str = "collapse/",
         title: str = "",
         config: Mapping[str, Any] | None = None,
     ) -> None:
         if unit not in ("epoch", "step"):
             raise ValueError(f"need unit 'epoch' or 'step', got {unit!r}")
+        if not isinstance(ignore_index, int):  # tokens without a label always have one
+            raise ValueError(f"need ignore_index to be an integer, got {ignore_index!r}")
         self.monitor: CollapseMonitor | None = None
         self._dataloader, self._log, self._prefix, self._unit = dataloader, log, prefix, unit
         self._forward, self._config = forward, dict(config or {})
@@ -178,9 +180,9 @@ def _scalars(logs: Mapping[str, Any], prefix: str) -> dict[str, float]:
 class _Labelled:
     """Calls the model on a batch without its labels, and tells the label of every feature vector."""
 
-    def __init__(self, model: Any, ignore_index: int | None) -> None:
+    def __init__(self, model: Any, ignore_index: int) -> None:
         self.model = unwrapped(model)
-        self.ignored = -100 if ignore_index is None else ignore_index
+        self.ignored = ignore_index
 
     def __call__(self, batch: Any) -> Callable[[Tensor], Tensor]:
         if not isinstance(batch, Mapping) or "labels" not in batch:

@@ -28,7 +28,7 @@ from layerpeel.collapse.moments import SecondMoment
 from layerpeel.collapse.notes import Walks
 from layerpeel.collapse.passes import FirstPass
 from layerpeel.collapse.pool import ALONE
-from layerpeel.collapse.samples import Block, Samples, array_samples, checked_choices, gather_samples
+from layerpeel.collapse.samples import Block, array_samples, checked_choices, gather_samples
 from layerpeel.networks.measuring.live_head import LiveHead
 from layerpeel.networks.measuring.process_pool import ProcessPool
 
@@ -112,14 +112,7 @@ class NeuralCollapse(Metric):
         features, labels = torch.as_tensor(features), torch.as_tensor(labels)
         if features.ndim > 2:
             features, labels = features.reshape(-1, features.shape[-1]), labels.reshape(-1)
-        samples = array_samples(
-            features,
-            labels,
-            num_classes=self.num_classes,
-            ignore_index=self.ignore_index,
-            mask=None,
-            on_nonfinite=self.allow_nonfinite,
-        )
+        samples = array_samples(features, labels, **self._counting())
         self._make_room(samples.dim, samples.features)
         width = 1 if self._head.module is None else self.num_classes
         for block in list(samples.blocks(width, tall=2)):  # the list: all are sound before one is counted
@@ -140,7 +133,7 @@ class NeuralCollapse(Metric):
         together = bool(self.distributed_available_fn()) and self._to_sync
         pool = ProcessPool(self.process_group) if together else ALONE
         head = self._head.read()
-        samples = pool.checked(lambda: self._gathered(batches))
+        samples = pool.checked(lambda: gather_samples(batches, None, **self._counting()))
         walk = walk_again(samples, head, pool)
         self.sync(dist_sync_fn=self.dist_sync_fn, should_sync=together)
         try:
@@ -173,15 +166,14 @@ class NeuralCollapse(Metric):
         inner = super()._wrap_compute(lambda: _Sealed(compute()))
         return wraps(compute)(lambda: inner().report)
 
-    def _gathered(self, batches: Any) -> Samples:
-        return gather_samples(
-            batches,
-            None,
-            num_classes=self.num_classes,
-            ignore_index=self.ignore_index,
-            mask=None,
-            on_nonfinite=self.allow_nonfinite,
-        )
+    def _counting(self) -> dict[str, Any]:
+        """Which samples count."""
+        return {
+            "num_classes": self.num_classes,
+            "ignore_index": self.ignore_index,
+            "mask": None,
+            "on_nonfinite": self.allow_nonfinite,
+        }
 
     def _add(self, block: Block) -> None:
         x = block.features
