@@ -6,7 +6,6 @@ networks.
 
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -29,10 +28,9 @@ def observe(problem: Problem, states: State) -> dict[str, Float[np.ndarray, "see
     reports = [_measure(problem, W, H, b) for W, H, b in _members(states)]
     observed = {name: np.array([report[name] for report in reports]) for name in reports[0]}
     observed |= evaluate(_loss_and_alignment, problem, states)
-    rho2 = sum(np.sum(x**2, axis=tuple(range(1, x.ndim))) for x in jax.tree.leaves(states))
     separated = (observed["margin"] > 0) & (states.b is None)
     with np.errstate(divide="ignore", invalid="ignore"):
-        gamma = np.where(separated, observed["margin"] / rho2, np.nan)
+        gamma = np.where(separated, observed["margin"] / states.squared_norm, np.nan)
         observed["kkt_epsilon"] = np.sqrt(2 * observed["beta_gap"] / gamma)
     return observed
 

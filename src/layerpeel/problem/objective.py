@@ -19,7 +19,7 @@ from layerpeel.problem.state import State
 if TYPE_CHECKING:
     from layerpeel.problem.problem import Problem
 
-__all__ = ["alignment", "gradient", "log_gradient", "log_objective", "logits", "objective"]
+__all__ = ["alignment", "gradient", "log_gradient", "log_logit_gradient", "log_objective", "logits", "objective"]
 
 
 def logits(state: State) -> Float[Any, "K N"]:
@@ -58,13 +58,29 @@ def log_objective(problem: "Problem", state: State) -> Float[Any, ""]:
     """log of :func:`objective`: exact past underflow when the loss is exponential-tailed and not regularised."""
     if problem.regulariser is not None or not isinstance(problem.loss, ExponentialTailed):
         return jnp.log(objective(problem, state))
-    log_losses = problem.loss.log_value(logits(state), problem.onehot)
-    total = jax.nn.logsumexp(log_losses)
+    return _log_reduced(problem, logits(state))
+
+
+def _log_reduced(problem: "Problem", Z: Float[Any, "K N"]) -> Float[Any, ""]:
+    """log of the reduced loss as a function of the logits."""
+    if isinstance(problem.loss, ExponentialTailed):
+        total = jax.nn.logsumexp(problem.loss.log_value(Z, problem.onehot))
+    else:
+        total = jnp.log(jnp.sum(problem.loss.value(Z, problem.onehot)))
     return total if problem.reduction == "sum" else total - np.log(problem.N)
 
 
 gradient = jax.grad(objective, argnums=1)
 log_gradient = jax.grad(log_objective, argnums=1)
+
+
+def log_logit_gradient(problem: "Problem", state: State) -> Float[Any, "K N"]:
+    """G / L = d log L / dZ of the loss L without what is added to it: exact where both underflow.
+
+    For cross-entropy an entry of a wrong class is its probability p_ki over the summed loss; every column sums to 0.
+    grad log L = (G/L H', W' G/L); the factor of the reduction cancels.
+    """
+    return jax.grad(_log_reduced, argnums=1)(problem, logits(state))
 
 
 def alignment(problem: "Problem", state: State) -> tuple[Float[Any, ""], Float[Any, ""]]:
@@ -73,13 +89,9 @@ def alignment(problem: "Problem", state: State) -> tuple[Float[Any, ""], Float[A
     beta is 1 where the flow moves radially (Lemma 3.2 of the paper, whose formula lacks the minus). Undefined (nan) at
     theta = 0 and at critical points. Taken from grad log L, which has the same direction and does not underflow.
     """
-    u = _unit(state)
-    v = _unit(log_gradient(problem, state))
-    parts = zip(jax.tree.leaves(u), jax.tree.leaves(v), strict=True)
-    gap = sum((jnp.sum((a + b) ** 2) for a, b in parts), start=jnp.zeros(())) / 2
+    gap = (_unit(state) + _unit(log_gradient(problem, state))).squared_norm / 2
     return 1 - gap, gap
 
 
 def _unit(state: State) -> State:
-    norm = jnp.sqrt(sum((jnp.sum(x**2) for x in jax.tree.leaves(state)), start=jnp.zeros(())))
-    return jax.tree.map(lambda x: x / norm, state)
+    return jax.tree.map(lambda x: x / jnp.sqrt(state.squared_norm), state)

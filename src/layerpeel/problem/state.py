@@ -1,4 +1,8 @@
-"""A point of a layer-peeled model: the classifiers, the features and, where the model has one, the bias."""
+"""A point of a layer-peeled model: the classifiers, the features and, where the model has one, the bias.
+
+States are the vectors of one Euclidean space, with the Frobenius inner product <theta, phi> = <W, W'> + <H, H'> (+ <b, b'>):
+they add, subtract and scale. All of it works on arrays of numpy and of jax, and seed by seed where there is a seed axis.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,3 +26,34 @@ class State:
     W: Any
     H: Any
     b: Any = None
+
+    def inner(self, other: "State") -> Any:
+        """<theta, other>, the Frobenius inner product; one number a seed."""
+        matrices = (self.W * other.W).sum((-2, -1)) + (self.H * other.H).sum((-2, -1))
+        return matrices if self.b is None else matrices + (self.b * other.b).sum(-1)
+
+    @property
+    def squared_norm(self) -> Any:
+        """rho^2 = |W|_F^2 + |H|_F^2 (+ |b|^2); one number a seed."""
+        return self.inner(self)
+
+    def __add__(self, other: "State") -> "State":
+        return jax.tree.map(lambda x, y: x + y, self, other)
+
+    def __sub__(self, other: "State") -> "State":
+        return jax.tree.map(lambda x, y: x - y, self, other)
+
+    def __mul__(self, factor: Any) -> "State":
+        """Scaled by a number, or by one number a seed."""
+        return jax.tree.map(lambda x: _over(factor, x) * x, self)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> "State":
+        return self * -1.0
+
+
+def _over(factor: Any, leaf: Any) -> Any:
+    """``factor`` with axes appended, so that it multiplies ``leaf`` seed by seed."""
+    axes = getattr(factor, "ndim", 0)
+    return factor if axes == 0 else factor.reshape(factor.shape + (1,) * (leaf.ndim - axes))
