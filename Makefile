@@ -15,8 +15,9 @@ help:  ## print the targets
 
 # One thread a process: two that share a busy machine wait for each other, and take several times as long as one.
 run: export OMP_NUM_THREADS ?= 1
-run: $(SETUP)  ## Figure 2 of the paper for 8 seeds, then a real network trained on real images (< 5 minutes)
+run: $(SETUP)  ## Figure 2 by descent and flow, the claims of the paper, a real network trained on real images (< 5 minutes)
 	@$(BIN)/layerpeel run runs/figure-2.toml --out out/figure-2 --resume
+	@$(BIN)/layerpeel claims
 	@$(BIN)/layerpeel run images --out out/images --resume
 	@if $(BIN)/python -c 'import torch' 2>/dev/null; then \
 		$(BIN)/layerpeel run runs/network.toml --out out/network --resume; \

@@ -17,7 +17,7 @@ from benchmarks import machine
 from benchmarks.row import Row
 from benchmarks.table import as_json, as_markdown, as_table
 
-GROUPS = ("descent", "seeds", "measure", "streaming", "training", "accuracy", "startup")
+GROUPS = ("descent", "seeds", "flow", "measure", "streaming", "training", "accuracy", "startup")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 

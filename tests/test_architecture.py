@@ -24,7 +24,7 @@ ALLOWED = {
 }
 ALLOWED["experiments"] = set().union(*ALLOWED.values(), {"figures"})
 ALLOWED["doctor"] = ALLOWED["experiments"]
-ALLOWED["cli"] = ALLOWED["experiments"] | {"experiments", "doctor"}
+ALLOWED["cli"] = ALLOWED["experiments"] | {"certify", "experiments", "doctor"}
 ALLOWED["__main__"] = {"cli"}
 FOREIGN = {"collapse": {"jax", "torch"}, "frames": {"jax", "torch"}, "figures": {"jax", "torch"}, "records": {"jax"}}
 

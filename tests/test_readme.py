@@ -12,14 +12,14 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 EXAMPLES = re.findall(r"```python\n((?:(?!```).)*)```\n```text\n(.*?)```", README, re.DOTALL)
 
 
-@pytest.mark.parametrize(("code", "printed"), EXAMPLES[:2], ids=["theorist", "own loss"])
+@pytest.mark.parametrize(("code", "printed"), EXAMPLES[:3], ids=["theorist", "flow and certificates", "own loss"])
 def test_the_printed_output_is_the_output(code, printed):
     assert without_seconds(output(code)) == without_seconds(printed)
 
 
 def test_the_training_prints_the_same_lines_and_much_the_same_numbers():
     """SGD is chaotic: another processor rounds to another run."""
-    ((code, printed),) = EXAMPLES[2:]
+    ((code, printed),) = EXAMPLES[3:]
     got = output(code)
     assert re.sub(r"\d\.\d+", "x", got) == re.sub(r"\d\.\d+", "x", printed)
     np.testing.assert_allclose(numbers(got), numbers(printed), rtol=0.3)

@@ -1,7 +1,8 @@
 """layerpeel: the laboratory for neural collapse.
 
-Simulate, certify and measure: ``ulpm`` is the unconstrained layer-peeled model, ``descend`` moves a point of it,
-``margin`` judges the point, ``measure`` gives the collapse metrics of any features, labels and classifier.
+Simulate, certify and measure: ``ulpm`` is the unconstrained layer-peeled model, ``descend`` moves a point of it and
+``flow`` follows its gradient flow; ``margin``, ``kkt``, ``curvature`` and ``escape`` judge the point; ``claims`` puts
+the paper to the test; ``measure`` gives the collapse metrics of any features, labels and classifier.
 Importing the package loads nothing heavy: each name below loads its part when it is first used.
 """
 
@@ -24,10 +25,26 @@ HOMES = {
         "Regulariser",
         "Ridge",
         "State",
+        "block_point",
         "ulpm",
     ),
-    "dynamics": ("GradientNoise", "Outcome", "Trajectory", "descend", "normalized"),
-    "certify": ("Margin", "margin"),
+    "dynamics": ("GradientNoise", "Outcome", "Trajectory", "descend", "flow", "normalized", "on_log_loss"),
+    "certify": (
+        "Claim",
+        "Curvature",
+        "Escape",
+        "GlobalCertificate",
+        "Kkt",
+        "Margin",
+        "Polished",
+        "claims",
+        "curvature",
+        "escape",
+        "global_certificate",
+        "kkt",
+        "margin",
+        "polish",
+    ),
     "collapse": ("ClassMoments", "CollapseReport", "Convention", "measure", "rates"),
     "records": ("Record", "read_record", "write_record"),
 }

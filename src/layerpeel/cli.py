@@ -1,4 +1,4 @@
-"""The shell command: ``layerpeel run | measure | data fetch | figure | conventions | list | doctor``.
+"""The shell command: ``layerpeel run | measure | claims | data fetch | figure | conventions | list | doctor``.
 
 Commands are thin: they read options, call the library and print. Wrong input is one sentence on stderr and exit code 2;
 LAYERPEEL_DEBUG=1 shows the traceback instead.
@@ -7,6 +7,7 @@ LAYERPEEL_DEBUG=1 shows the traceback instead.
 import inspect
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ import layerpeel
 from layerpeel.rings import explain_missing
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from layerpeel.collapse import CollapseReport
 
 __all__ = ["app", "main"]
@@ -80,7 +83,7 @@ def run(
     if done.outcome == "INTERRUPTED" and done.leads:
         command = ["layerpeel", "run", str(folder / "config.toml"), "--out", str(folder), "--resume"]
         print(f"go on with: {shlex.join(command)}", file=sys.stderr)
-    return {"COMPLETED": 0, "INTERRUPTED": 130}.get(done.outcome, 1)
+    return {"COMPLETED": 0, "REACHED": 0, "RESTED": 0, "INTERRUPTED": 130}.get(done.outcome, 1)
 
 
 @app.command
@@ -182,6 +185,39 @@ def measure(
     )
     print(_rendered(report, "json" if json else "csv" if csv else "table"))
     return _judge(report, limits)
+
+
+@app.command
+def claims(
+    *,
+    only: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    json: Annotated[bool, Parameter(negative=())] = False,
+    markdown: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Put every statement of the paper to the test (half a minute); exit with 1 if a verdict is not the one on record.
+
+    Parameters
+    ----------
+    only
+        Id of a statement (lemma-3.1) or number of an erratum (E8); repeat for more.
+    json
+        Print all the evidence as JSON instead of the tables.
+    markdown
+        Print a compact Markdown table instead.
+    """
+    if json and markdown:
+        raise ValueError("need one of --json and --markdown, got both")
+    from layerpeel.certify import claims as paper
+
+    found = paper.check(only or None, progress=True)
+    if json or markdown:
+        print(paper.as_json(found) if json else paper.as_markdown(found))
+    else:
+        _console(110).print(paper.as_tables(found))
+    surprises = [sentence for claim in found for sentence in claim.surprises]
+    for sentence in surprises:
+        print(f"layerpeel: {sentence}", file=sys.stderr)
+    return int(bool(surprises))
 
 
 @app.command
@@ -373,6 +409,13 @@ def _judge(report: "CollapseReport", limits: Mapping[str, float]) -> int:
     for name in failed:
         print(f"layerpeel: {name} is {values[name]:.6g}, not below {limits[name]:g}", file=sys.stderr)
     return int(bool(failed))
+
+
+def _console(width: int) -> "Console":
+    """As wide as the terminal, up to ``width`` columns, which it also is where there is no terminal."""
+    from rich.console import Console
+
+    return Console(width=min(shutil.get_terminal_size((width, 24)).columns, width))
 
 
 def _print_table(rows: list[dict[str, str]]) -> None:

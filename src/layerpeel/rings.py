@@ -12,6 +12,8 @@ __all__ = ["RINGS", "MissingRing", "explain_missing", "require"]
 RINGS = {
     "jax": "theory",
     "optax": "theory",
+    "sksundae": "theory",
+    "joblib": "theory",
     "torch": "torch",
     "sklearn": "data",
     "pyarrow": "data",

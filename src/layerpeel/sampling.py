@@ -1,4 +1,4 @@
-"""When a run is recorded: at steps evenly spaced in log log t, the time in which collapse is a power law."""
+"""When a run is recorded: at steps or times evenly spaced in log log t, the time in which collapse is a power law."""
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["dataset", "loglog_steps", "record_steps"]
+__all__ = ["dataset", "log_times", "loglog_steps", "loglog_times", "record_steps", "record_times"]
 
 
 def loglog_steps(steps: int, count: int) -> Int[np.ndarray, "record"]:
@@ -59,29 +59,69 @@ def record_steps(record: int | Sequence[int], steps: int) -> Int[np.ndarray, "re
     return np.unique(np.append(points, steps)).astype(np.int64)
 
 
+def loglog_times(since: float, until: float, count: int) -> Float[np.ndarray, "record"]:
+    """``count`` log-times from ``since`` to ``until``: the first, then from log 2 (t = 2) on evenly in log log t.
+
+    A span that ends before t = 4 is divided evenly in t.
+    """
+    if until <= np.log(4.0):
+        with np.errstate(divide="ignore"):
+            return np.append(np.log(np.linspace(np.exp(since), np.exp(until), count)[:-1]), until)
+    first = max(since, np.log(2.0))
+    even = np.exp(np.linspace(np.log(first), np.log(until), count - (first > since)))
+    even[0], even[-1] = first, until
+    return even if first == since else np.append(since, even)
+
+
+def record_times(record: int | Sequence[float], since: float, until: float) -> Float[np.ndarray, "record"]:
+    """The log-times to record: an int asks for that many log-log-spaced ones, a sequence names them; ``until`` is
+    always in.
+
+    Raises:
+        ValueError: for a count below 2, or times that are not numbers between ``since`` and ``until``.
+    """
+    if isinstance(record, int | np.integer) and not isinstance(record, bool):
+        if record < 2:
+            raise ValueError(f"need record >= 2 (the first and the last time), got record={record}")
+        return loglog_times(since, until, int(record))
+    points = np.asarray(record)
+    if points.ndim != 1 or points.size == 0 or points.dtype.kind not in "iuf" or np.isnan(points).any():
+        raise ValueError(f"need record to be a count or a sequence of log t, got {record!r}")
+    if points.min() < since or points.max() > until:
+        raise ValueError(
+            f"need recorded log t between {since:g} and {until:g}, got {points.min():g} to {points.max():g}"
+        )
+    return np.unique(np.append(points, until)).astype(np.float64)
+
+
+def log_times(steps: Int[np.ndarray, "record"] | Sequence[int], time_step: float) -> Float[np.ndarray, "record"]:
+    """log t of t = time_step * step; -inf at step 0."""
+    with np.errstate(divide="ignore"):
+        return np.log(time_step * np.asarray(steps))
+
+
 def dataset(
     fields: Mapping[str, Float[np.ndarray, "seed record"]],
-    steps: Int[np.ndarray, "record"] | Sequence[int],
+    log_time: Float[np.ndarray, "record"],
     *,
-    time_step: float,
+    steps: Int[np.ndarray, "record"] | Sequence[int] | None = None,
     attrs: Mapping[str, Any],
 ) -> "xarray.Dataset":
-    """The records as an xarray.Dataset with the time coordinates of t = time_step * step.
+    """The records as an xarray.Dataset with their time coordinates, and ``step`` where there are steps.
 
-    ``log_time`` = log t is -inf at step 0; ``loglog_time`` = log log t is nan where log t <= 0.
+    ``log_time`` = log t is -inf at t = 0; ``loglog_time`` = log log t is nan where log t <= 0.
     """
     import xarray  # a second of import that only a finished run needs
 
-    steps = np.asarray(steps)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_time = np.log(time_step * steps)
-        loglog_time = np.log(np.where(log_time > 0, log_time, np.nan))
+    log_time = np.asarray(log_time, dtype=np.float64)
+    loglog_time = np.log(np.where(log_time > 0, log_time, np.nan))
     seeds = len(next(iter(fields.values())))
+    counted = {} if steps is None else {"step": ("record", np.asarray(steps))}
     return xarray.Dataset(
         {name: (("seed", "record"), values) for name, values in fields.items()},
         coords={
             "seed": np.arange(seeds),
-            "step": ("record", steps),
+            **counted,
             "log_time": ("record", log_time),
             "loglog_time": ("record", loglog_time),
         },

@@ -112,7 +112,8 @@ def test_the_gaps_of_the_margin_ratio_and_of_beta_stand_for_them():
         "beta": lambda u: 1 - 0.2 / u,
         "loss": lambda u: np.exp(-u),
     }
-    found = rates(run({**fields, "log_loss": lambda u: -u, "margin": lambda u: 2 * u}))
+    constant = dict.fromkeys(("gamma", "smoothed_gamma"), lambda u: 0.03 - 0.01 / u)
+    found = rates(run({**fields, **constant, "log_loss": lambda u: -u, "margin": lambda u: 2 * u}))
     assert found.exponents.keys() == {"margin_gap", "beta_gap", "margin"}
     assert found["margin_gap"].value == pytest.approx(-1, abs=1e-12)
     assert found["beta_gap"].value == pytest.approx(-1, abs=1e-12)

@@ -1,5 +1,36 @@
-"""3. What is true at a point: its margin against the most that its norm allows."""
+"""3. What is true at a point: its margin, KKT certificate, curvature, escape or proof of optimality; and the claims."""
 
+import importlib
+from typing import Any
+
+from layerpeel.certify.curvature import Curvature, curvature
+from layerpeel.certify.escape import Escape, escape
+from layerpeel.certify.global_certificate import GlobalCertificate, global_certificate
+from layerpeel.certify.kkt import Kkt, kkt
 from layerpeel.certify.margin import Margin, margin
+from layerpeel.certify.polish import Polished, polish
 
-__all__ = ["Margin", "margin"]
+__all__ = [
+    "Claim",
+    "Curvature",
+    "Escape",
+    "GlobalCertificate",
+    "Kkt",
+    "Margin",
+    "Polished",
+    "claims",
+    "curvature",
+    "escape",
+    "global_certificate",
+    "kkt",
+    "margin",
+    "polish",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """``claims`` and its ``Claim`` load when they are first used: they draw on all the rest, flows included."""
+    if name not in ("Claim", "claims"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    claims = importlib.import_module(f"{__name__}.claims")
+    return claims if name == "claims" else claims.Claim

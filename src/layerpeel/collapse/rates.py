@@ -1,7 +1,8 @@
-"""Rates of collapse: exponents of log t, with standard errors over seeds.
+"""Rates of collapse: exponents of log t, or of the number of steps, with standard errors over seeds.
 
-On exponential-tailed losses the gaps to collapse fall as powers of log t, g ~ (log t)^p, so that with
-x = log log t and y = log g the exponent p is the slope of y against x. Per seed it is the least-squares slope
+On exponential-tailed losses the gaps to collapse fall as powers of u = log t, g ~ u^p, under the gradient flow and
+plain descent, and as powers of u = step under loss-normalised descent, whose log t is itself a power of the steps. With
+x = log u and y = log g the exponent p is the slope of y against x. Per seed it is the least-squares slope
 
     p_s = sum_r (x_r - xbar)(y_rs - ybar_s) / sum_r (x_r - xbar)^2
 
@@ -9,12 +10,12 @@ over the records r of a window; reported are the mean over the seeds and its sta
 std_s(p_s, ddof 1) / sqrt(seeds). One seed has only the regression's standard error,
 sqrt(RSS / (R - 2) / sum_r (x_r - xbar)^2), which tells how straight the line is, nothing about other seeds.
 
-The window, unless stated, is the last half of the recorded range of log log t, for a run to T from
-log t = sqrt(log T) on. Records are even in log log t, so it holds half of them at any length of run; and
-corrections to a power of log t, which vanish relative to it like 1/log t, are O(1/sqrt(log T)) in all of it,
-so the exponent converges to the true one as runs grow. The local slopes dy/dx tell how far it still moves.
+The window, unless stated, is the last half of the recorded range of log u, for a run to U from u = sqrt(U) on. Records
+even in log u (as ``descend`` makes them for log t) leave half of them in it at any length of run; and corrections to a
+power of u, which vanish relative to it like 1/u, are O(1/sqrt(U)) in all of it, so the exponent converges to the true
+one as runs grow. The local slopes dy/dx tell how far it still moves.
 
-Records before t = e (log log t < 0) are left out. A seed with a value in the window that is not positive and
+Records before u = 1 (t = e, or the first step) are left out. A seed with a value in the window that is not positive and
 finite, or with one constant value, has no slope and is left out with a note; a field with no seed left has
 exponent nan. Source: Ji et al. 2022, section 4 and Figure 2; the exponents to expect are -1, and -1/2 for the
 within-class variation.
@@ -24,7 +25,7 @@ import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -33,15 +34,20 @@ from rich.table import Table
 
 __all__ = ["Exponent", "Rates", "rates"]
 
-NOT_POWERS = frozenset({"loss", "log_loss", "beta", "margin_ratio"})
-"""Fields that tend to 1, or like 1/t: the gaps below stand for two of them."""
+NOT_POWERS = frozenset(
+    {"loss", "log_loss", "beta", "margin_ratio", "gamma", "smoothed_gamma", "balance_drift", "column_sum_drift"}
+)
+"""Fields that tend to a constant, fall like 1/t, or are errors: the gaps below stand for two of them."""
 GAPS = {"margin_gap": "margin_ratio", "beta_gap": "beta"}
 """Gap -> the field f in 1 - f."""
+Variable = Literal["log_time", "step"]
+VARIABLES: dict[Variable, str] = {"log_time": "log t", "step": "steps"}
+"""Coordinate u -> its name in sentences."""
 
 
 @dataclass(frozen=True)
 class Exponent:
-    """The exponent p of one field, field ~ (log t)^p.
+    """The exponent p of one field, field ~ u^p.
 
     Attributes:
         value: the mean of the slopes over the seeds; nan when no seed has one.
@@ -67,17 +73,30 @@ class Rates:
 
     Attributes:
         exponents: field -> its exponent.
-        window: the first and the last log t of the records in the fit.
+        window: the first and the last u of the records in the fit.
         records: how many records that are.
-        log_time: log t of every record from t = e on.
-        local_slopes: field -> d log(field) / d log log t of every seed at these records; nan where undefined.
+        points: u of every record from u = 1 on.
+        local_slopes: field -> d log(field) / d log u of every seed at these records; nan where undefined.
+        variable: which coordinate u is, ``log_time`` or ``step``.
     """
 
     exponents: Mapping[str, Exponent]
     window: tuple[float, float]
     records: int
-    log_time: Float[np.ndarray, "record"]
+    points: Float[np.ndarray, "record"]
     local_slopes: Mapping[str, Float[np.ndarray, "seed record"]]
+    variable: Variable = "log_time"
+
+    @property
+    def log_time(self) -> Float[np.ndarray, "record"]:
+        """The points of exponents of log t.
+
+        Raises:
+            ValueError: when these are exponents of something else.
+        """
+        if self.variable != "log_time":
+            raise ValueError(f"need exponents of log t, got those of {VARIABLES[self.variable]}")
+        return self.points
 
     def __getitem__(self, field: str) -> Exponent:
         return self.exponents[field]
@@ -93,10 +112,10 @@ class Rates:
         return capture.get().rstrip()
 
     def __rich__(self) -> Table:
-        first, last = self.window
+        (first, last), name = self.window, VARIABLES[self.variable]
         table = Table(
-            title="exponents p of (log t)^p",
-            caption=f"over {first:.4g} <= log t <= {last:.4g}, {self.records} records",
+            title=f"exponents p of {name}^p" if " " not in name else f"exponents p of ({name})^p",
+            caption=f"over {first:.4g} <= {name} <= {last:.4g}, {self.records} records",
         )
         for heading in ("field", "exponent", "R²", "seeds", "note"):
             table.add_column(heading, justify="left" if heading in ("field", "note") else "right")
@@ -105,35 +124,38 @@ class Rates:
         return table
 
 
-def rates(metrics_or_run: Any, *, window: Any = None) -> Rates:
-    """Exponents of log t of every field of a run, by least squares of log(field) against log log t.
+def rates(metrics_or_run: Any, *, window: Any = None, variable: Variable = "log_time") -> Rates:
+    """Exponents of log t (or of the steps) of every field of a run, by least squares of log(field) against log u.
 
-    Exact for exact powers of log t; invariant to a field's scale. ``margin_gap`` = 1 - margin_ratio and
-    ``beta_gap`` = 1 - beta, as recorded or else computed here, stand for these two; ``loss`` and ``log_loss``, no
-    powers of log t, are left out.
+    Exact for exact powers of u; invariant to a field's scale. ``margin_gap`` = 1 - margin_ratio and ``beta_gap`` =
+    1 - beta, as recorded or else computed here, stand for these two; ``loss`` and ``log_loss``, no powers, are left
+    out.
 
     Args:
-        metrics_or_run: a dataset with dims (seed, record) and the coordinate ``log_time``, or what has it as
+        metrics_or_run: a dataset with dims (seed, record) and the coordinate ``variable``, or what has it as
             ``.metrics``.
-        window: (low, high) in log t; the last half of the recorded range of log log t when not given.
+        window: (low, high) in u; the last half of the recorded range of log u when not given.
+        variable: u: ``log_time``, or ``step`` for descent whose log t is a power of the steps
+            (:func:`layerpeel.normalized`).
 
     Raises:
-        ValueError: no such dataset, a log_time that does not increase, a window that is no interval, or fewer
-            than three records in it.
+        ValueError: no such dataset or variable, a variable that does not increase, a window that is no interval, or
+            fewer than three records in it.
     """
     metrics = getattr(metrics_or_run, "metrics", metrics_or_run)
-    fields, log_time = _fields(metrics), _log_time(metrics)
-    after_e = log_time >= 1.0
-    log_time = log_time[after_e]
-    chosen, x = _chosen(log_time, window), np.log(log_time)
-    logs = {field: _log(values[:, after_e]) for field, values in fields.items()}
-    first, last = log_time[chosen][[0, -1]]
+    fields, points = _fields(metrics), _points(metrics, variable)
+    begun = points >= 1.0
+    points = points[begun]
+    chosen, x = _chosen(points, window, VARIABLES[variable]), np.log(points)
+    logs = {field: _log(values[:, begun]) for field, values in fields.items()}
+    first, last = points[chosen][[0, -1]]
     return Rates(
         exponents={field: _exponent(x[chosen], y[:, chosen]) for field, y in logs.items()},
         window=(float(first), float(last)),
         records=int(chosen.sum()),
-        log_time=log_time,
+        points=points,
         local_slopes={field: np.gradient(y, x, axis=1) for field, y in logs.items()},
+        variable=variable,
     )
 
 
@@ -150,35 +172,37 @@ def _fields(metrics: Any) -> dict[str, Float[np.ndarray, "seed record"]]:
     return {name: values for name, values in (gaps | recorded).items() if name not in NOT_POWERS}
 
 
-def _log_time(metrics: Any) -> Float[np.ndarray, "record"]:
-    if "log_time" not in metrics.coords:
-        raise ValueError(f"need metrics with the coordinate log_time, got {sorted(map(str, metrics.coords))}")
-    log_time = np.asarray(metrics["log_time"].values, dtype=np.float64)
-    if not (np.diff(log_time) > 0).all():
-        raise ValueError("need a log_time that increases from record to record, got one that does not")
-    return log_time
+def _points(metrics: Any, variable: str) -> Float[np.ndarray, "record"]:
+    if variable not in VARIABLES:
+        raise ValueError(f"need variable to be one of {', '.join(VARIABLES)}, got {variable!r}")
+    if variable not in metrics.coords:
+        raise ValueError(f"need metrics with the coordinate {variable}, got {sorted(map(str, metrics.coords))}")
+    points = np.asarray(metrics[variable].values, dtype=np.float64)
+    if not (np.diff(points) > 0).all():
+        raise ValueError(f"need a {variable} that increases from record to record, got one that does not")
+    return points
 
 
-def _chosen(log_time: Float[np.ndarray, "record"], window: Any) -> Bool[np.ndarray, "record"]:
-    low, high = _last_half(log_time) if window is None else _interval(window)
-    # An end that is log t of a record keeps that record in spite of rounding.
-    slack = 1e-12 * np.abs(log_time)
-    chosen = np.asarray((log_time >= low - slack) & (log_time <= high + slack))
+def _chosen(points: Float[np.ndarray, "record"], window: Any, name: str) -> Bool[np.ndarray, "record"]:
+    low, high = _last_half(points) if window is None else _interval(window, name)
+    # An end that is u of a record keeps that record in spite of rounding.
+    slack = 1e-12 * np.abs(points)
+    chosen = np.asarray((points >= low - slack) & (points <= high + slack))
     if chosen.sum() < 3:
-        raise ValueError(f"need at least 3 records with {low:g} <= log t <= {high:g}, got {chosen.sum()}")
+        raise ValueError(f"need at least 3 records with {low:g} <= {name} <= {high:g}, got {chosen.sum()}")
     return chosen
 
 
-def _last_half(log_time: Float[np.ndarray, "record"]) -> tuple[float, float]:
-    if len(log_time) == 0:
+def _last_half(points: Float[np.ndarray, "record"]) -> tuple[float, float]:
+    if len(points) == 0:
         return 1.0, math.inf
-    return math.sqrt(log_time[0] * log_time[-1]), float(log_time[-1])  # the mean of log log t is the geometric one
+    return math.sqrt(points[0] * points[-1]), float(points[-1])  # the mean of log u is the geometric one
 
 
-def _interval(window: Any) -> tuple[float, float]:
+def _interval(window: Any, name: str) -> tuple[float, float]:
     ends = np.asarray(window, dtype=np.float64)
     if ends.shape != (2,) or not ends[0] < ends[1]:
-        raise ValueError(f"need a window (low, high) of log t with low < high, got {window}")
+        raise ValueError(f"need a window (low, high) of {name} with low < high, got {window}")
     return float(ends[0]), float(ends[1])
 
 

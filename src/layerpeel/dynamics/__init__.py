@@ -1,9 +1,10 @@
-"""2. How a point moves: descent, its noise and normalisation, when it is recorded and how it ends."""
+"""2. How a point moves: descent and flow, noise and normalisation, when it is recorded and how it ends."""
 
 from layerpeel.dynamics.descent import descend
+from layerpeel.dynamics.flow import flow
 from layerpeel.dynamics.noise import GradientNoise
-from layerpeel.dynamics.normalized import normalized
+from layerpeel.dynamics.normalized import normalized, on_log_loss
 from layerpeel.dynamics.trajectory import Trajectory
 from layerpeel.outcome import Outcome
 
-__all__ = ["GradientNoise", "Outcome", "Trajectory", "descend", "normalized"]
+__all__ = ["GradientNoise", "Outcome", "Trajectory", "descend", "flow", "normalized", "on_log_loss"]

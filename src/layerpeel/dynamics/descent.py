@@ -19,12 +19,12 @@ from threadpoolctl import threadpool_limits
 from layerpeel.dynamics.loop import Carry, Loop
 from layerpeel.dynamics.noise import GradientNoise
 from layerpeel.dynamics.recorder import Recorder
-from layerpeel.dynamics.trajectory import Trajectory
+from layerpeel.dynamics.trajectory import Trajectory, title
 from layerpeel.problem import Problem, State
 from layerpeel.problem import objective as pure
 from layerpeel.problem.boundary import admit, has_seed_axis, with_seed_axis
 from layerpeel.progress import progress_bar
-from layerpeel.sampling import dataset, record_steps
+from layerpeel.sampling import dataset, log_times, record_steps
 
 __all__ = ["descend"]
 
@@ -93,7 +93,12 @@ def descend(
     single = not has_seed_axis(start)
     return Trajectory(
         problem=problem,
-        metrics=dataset(recorder.fields(), recorder.steps, time_step=time_step, attrs=_attributes(problem, time_step)),
+        metrics=dataset(
+            recorder.fields(),
+            log_times(recorder.steps, time_step),
+            steps=recorder.steps,
+            attrs={"title": title(problem), "time": "steps" if time_step == 1 else f"steps x {time_step:g}"},
+        ),
         state=jax.tree.map(lambda x: x[0], recorder.last) if single else recorder.last,
         outcome=outcome,
         seconds=loop.seconds,
@@ -153,11 +158,3 @@ def _compile(step: _DescentStep, seeds: int | None) -> Callable[[Carry, int, int
         return jax.jit(lambda carry, i, j: step.steps(jnp.zeros((), int), carry, i, j))
     over_seeds = jax.vmap(step.steps, in_axes=(0, 0, None, None))
     return jax.jit(lambda carry, i, j: over_seeds(jnp.arange(seeds), carry, i, j))
-
-
-def _attributes(problem: Problem, time_step: float) -> dict[str, str]:
-    sizes = str(problem.n[0]) if problem.balanced else ",".join(map(str, problem.n))
-    return {
-        "title": f"{type(problem.loss).__name__}, K={problem.K}, n={sizes}, d={problem.d}, {problem.reduction} loss",
-        "time": "steps" if time_step == 1 else f"steps x {time_step:g}",
-    }

@@ -1,4 +1,4 @@
-"""What is recorded of a state: loss, alignment, margin and every collapse metric.
+"""What is recorded of a state: loss, alignment, margin, the KKT certificate of Lemma 3.2 and every collapse metric.
 
 The collapse metrics and the margin come from :func:`layerpeel.collapse.measure`, the same code that measures real
 networks.
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from layerpeel.collapse import measure
 from layerpeel.problem import Problem, State
 from layerpeel.problem import objective as pure
+from layerpeel.problem.approximate_kkt import approximate_kkt, no_certificate, not_problem_5
 from layerpeel.problem.boundary import evaluate
 
 __all__ = ["observe"]
@@ -21,27 +22,29 @@ def observe(problem: Problem, states: State) -> dict[str, Float[np.ndarray, "see
     """Field -> one number a seed, at finite states with a seed axis.
 
     Besides the fields of a CollapseReport: ``loss`` and ``log_loss`` (the objective and its logarithm), ``beta`` and
-    ``beta_gap`` = 1 - beta (the alignment of Lemma 3.2, the gap free of cancellation) and ``kkt_epsilon`` =
-    sqrt(2 (1 - beta) / gamma), the epsilon of Lemma 3.2 with gamma = q_min / rho^2; nan while q_min <= 0, and with a
-    bias, for margins are then not homogeneous. At theta = 0 beta is nan.
+    ``beta_gap`` = 1 - beta (the alignment of Lemma 3.2, the gap free of cancellation; nan at theta = 0) and, of
+    :func:`layerpeel.problem.approximate_kkt.approximate_kkt`: ``kkt_epsilon`` and ``kkt_delta`` of that lemma, nan
+    while q_min <= 0; ``gamma`` = q_min / rho^2; ``smoothed_gamma``, nan until the summed cross-entropy is below log 2.
+    These four are nan throughout for a problem of which (5) is not the limit: one with a bias, a regulariser, a
+    constraint or a loss that is not exponential-tailed.
     """
     reports = [_measure(problem, W, H, b) for W, H, b in _members(states)]
     observed = {name: np.array([report[name] for report in reports]) for name in reports[0]}
-    observed |= evaluate(_loss_and_alignment, problem, states)
-    separated = (observed["margin"] > 0) & (states.b is None)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gamma = np.where(separated, observed["margin"] / states.squared_norm, np.nan)
-        observed["kkt_epsilon"] = np.sqrt(2 * observed["beta_gap"] / gamma)
-    return observed
+    return observed | evaluate(_loss_and_certificate, problem, states)
 
 
-def _loss_and_alignment(problem: Problem, state: State) -> dict[str, Any]:
+def _loss_and_certificate(problem: Problem, state: State) -> dict[str, Any]:
     beta, gap = pure.alignment(problem, state)
+    certificate = no_certificate() if not_problem_5(problem) else approximate_kkt(problem, state)
     return {
         "loss": pure.objective(problem, state),
         "log_loss": pure.log_objective(problem, state),
         "beta": beta,
         "beta_gap": gap,
+        "kkt_epsilon": certificate.epsilon,
+        "kkt_delta": certificate.delta,
+        "gamma": certificate.gamma,
+        "smoothed_gamma": certificate.smoothed_gamma,
     }
 
 

@@ -1,5 +1,6 @@
 """Recorder: gathers what is observed at the recorded steps of a run, and which seeds are still finite."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -24,11 +25,20 @@ class Recorder:
     """Rows of observations at increasing steps, for states with a seed axis.
 
     Invariant: a seed that has left the finite numbers stays out: its rows are nan from then on and ``last`` keeps
-    its last finite recorded state, so that the record does not depend on when the divergence was noticed.
+    its last finite recorded state, so that the record does not depend on when the divergence was noticed. ``also``
+    adds fields to what is observed of every state.
     """
 
-    def __init__(self, problem: Problem, start: State, *, keep_states: bool) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        start: State,
+        *,
+        keep_states: bool,
+        also: Callable[[State], dict[str, Any]] = lambda states: {},
+    ) -> None:
         self.problem = problem
+        self.also = also
         self.last = start
         self.alive = np.ones(len(start.W), dtype=bool)
         self.keep_states = keep_states
@@ -52,7 +62,8 @@ class Recorder:
         """Observe the living seeds of ``states`` at ``step``."""
         living = np.flatnonzero(self.alive)
         self.last = jax.tree.map(lambda old, new: _replace(old, new, living), self.last, states)
-        observed = observe(self.problem, jax.tree.map(lambda x: x[living], self.last))
+        states = jax.tree.map(lambda x: x[living], self.last)
+        observed = observe(self.problem, states) | self.also(states)
         blank = np.full(len(self.alive), np.nan)
         fields = {name: _replace(blank, values, living, whole=False) for name, values in observed.items()}
         self.rows.append(Row(step, fields, self.last if self.keep_states else None))

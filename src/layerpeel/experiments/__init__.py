@@ -1,5 +1,6 @@
 """7. Named runs: each a frozen dataclass of settings that can be run into a folder and drawn from it."""
 
+from layerpeel.experiments.acceleration import Acceleration
 from layerpeel.experiments.conduct import Conducted, conduct
 from layerpeel.experiments.drawing import draw
 from layerpeel.experiments.experiment import Experiment, Finding, parse_setting
@@ -10,6 +11,7 @@ from layerpeel.experiments.ulpm_dynamics import UlpmDynamics
 
 __all__ = [
     "EXPERIMENTS",
+    "Acceleration",
     "Conducted",
     "Experiment",
     "Finding",

@@ -25,9 +25,13 @@ def draw(record: Record, folder: Path) -> list[Path]:
 
 
 def _figures(record: Record) -> dict[str, Any]:
-    from layerpeel.figures import plot_collapse, plot_comparison, plot_margin, plot_training
+    from layerpeel.figures import plot_acceleration, plot_collapse, plot_comparison, plot_margin, plot_training
 
     metrics = record.metrics
+    if "optimizer" in metrics.dims:
+        return {"acceleration": plot_acceleration(metrics)[0]}
+    if "dynamics" in metrics.dims:
+        return _descent_and_flow(metrics)
     if "record" in metrics.dims:
         fit = _fit(metrics)
         figures = {"collapse": plot_collapse(metrics, **fit)[0]}
@@ -39,6 +43,17 @@ def _figures(record: Record) -> dict[str, Any]:
     if "source" in metrics.dims:
         return {"comparison": plot_comparison(metrics)[0]}
     raise ValueError(f"need records in time or by source to draw, got dimensions {', '.join(map(str, metrics.dims))}")
+
+
+def _descent_and_flow(metrics: Any) -> dict[str, Any]:
+    """The flow, with the descent from the same starts beside it; a run without its flow is drawn alone."""
+    from layerpeel.figures import plot_collapse, plot_margin
+
+    parts = [metrics.sel(dynamics=name) for name in metrics["dynamics"].values]
+    descent, *flow = [part.isel(record=part["log_time"].notnull().values) for part in parts]
+    main = flow[0] if flow else descent
+    drawn = {"beside": descent if flow else None, **_fit(main)}
+    return {"collapse": plot_collapse(main, **drawn)[0], "margin": plot_margin(main, **drawn)[0]}
 
 
 def _fit(metrics: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from layerpeel.experiments.acceleration import Acceleration
 from layerpeel.experiments.experiment import Experiment
 from layerpeel.experiments.images import Images
 from layerpeel.experiments.network import Network
@@ -12,7 +13,7 @@ from layerpeel.experiments.ulpm_dynamics import UlpmDynamics
 
 __all__ = ["EXPERIMENTS", "read_recipe"]
 
-EXPERIMENTS: dict[str, type[Experiment]] = {kind.name: kind for kind in (UlpmDynamics, Images, Network)}
+EXPERIMENTS: dict[str, type[Experiment]] = {kind.name: kind for kind in (UlpmDynamics, Images, Network, Acceleration)}
 
 
 def read_recipe(name: str, settings: Mapping[str, Any]) -> Experiment:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-__all__ = ["FIRST_LOG_TIME", "Curve", "draw_curve"]
+__all__ = ["FIRST_LOG_TIME", "Curve", "draw_asymptote", "draw_curve", "draw_pale"]
 
 QUANTILES = (0.1, 0.5, 0.9)
 SINGLE_SEEDS = 8
@@ -27,11 +27,13 @@ FIRST_LOG_TIME = math.log(2)
 
 @dataclass(frozen=True)
 class Curve:
-    """One field of a panel: its name in the records and in the legend, and its colour."""
+    """One field of a panel: its name in the records and in the legend, its colour, and its power of log t in the
+    end."""
 
     field: str
     name: str
     colour: str
+    asymptote: float | None = None
 
 
 def draw_curve(ax: Axes, curve: Curve, metrics: Any, exponent: tuple[float, float] | None) -> None:
@@ -46,6 +48,32 @@ def draw_curve(ax: Axes, curve: Curve, metrics: Any, exponent: tuple[float, floa
     ax.fill_between(log_time, low, high, color=curve.colour, alpha=0.18, linewidth=0)
     if len(values) <= SINGLE_SEEDS:
         ax.plot(log_time, _positive(values).T, color=curve.colour, alpha=0.35, linewidth=0.4)
+
+
+def draw_pale(ax: Axes, curve: Curve, metrics: Any) -> None:
+    """Draw the median of a field of ``metrics`` broad and pale, for what lies beside it."""
+    log_time, values = _values(metrics, curve.field)
+    _, median, _ = _positive(_quantiles(values))
+    ax.plot(log_time, median, color=curve.colour, linewidth=4.0, alpha=0.3, solid_capstyle="butt", zorder=2)
+
+
+def draw_asymptote(ax: Axes, curve: Curve, metrics: Any) -> None:
+    """Draw the power (log t)^p that the median of ``metrics`` tends to, through its last point, over its last half."""
+    log_time, values = _values(metrics, curve.field)
+    _, median, _ = _positive(_quantiles(values))
+    if curve.asymptote is None or not np.isfinite(median[-1:]).all() or len(median) < 2:
+        return
+    late = log_time[log_time >= np.sqrt(log_time[-1])]
+    line = 1.5 * median[-1] * (late / log_time[-1]) ** curve.asymptote
+    ax.plot(late, line, color="0.35", linestyle=(0, (4, 3)), linewidth=0.8, zorder=1)
+    ax.annotate(
+        rf"$(\log t)^{{{curve.asymptote:g}}}$",
+        (late[len(late) // 2], line[len(late) // 2]),
+        xytext=(3, 3),
+        textcoords="offset points",
+        fontsize="small",
+        color="0.35",
+    )
 
 
 def _values(metrics: Any, field: str) -> tuple[Float[np.ndarray, "record"], Float[np.ndarray, "seed record"]]:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from layerpeel.figures import loglog_scale
-from layerpeel.figures.curve import FIRST_LOG_TIME, Curve, draw_curve
+from layerpeel.figures.curve import FIRST_LOG_TIME, Curve, draw_asymptote, draw_curve, draw_pale
 from layerpeel.figures.style import BLUE, GREEN, GREY, OCHRE, RED, WIDTH, style
 
 __all__ = ["plot_collapse", "plot_margin", "plot_training", "terminal_phase"]
@@ -42,27 +42,27 @@ COLLAPSE = (
         "variation of the norms",
         r"$\mathrm{Std}_k\,\Vert\cdot\Vert\;/\;\mathrm{Avg}_k\,\Vert\cdot\Vert$",
         (
-            Curve("mean_norm_variation", "class means", BLUE),
-            Curve("classifier_norm_variation", "classifiers", RED),
+            Curve("mean_norm_variation", "class means", BLUE, -1.0),
+            Curve("classifier_norm_variation", "classifiers", RED, -1.0),
         ),
     ),
     Panel(
         "within-class variation",
         r"$\mathrm{Avg}_i\,\Vert h_i-\bar h_{y_i}\Vert\;/\;\mathrm{Avg}_i\,\Vert h_i-\bar h\Vert$",
-        (Curve("within_class_variation", "features", BLUE),),
+        (Curve("within_class_variation", "features", BLUE, -0.5),),
     ),
     Panel(
         "gap of the angles",
         r"$\mathrm{Avg}_{j\neq k}\,|\cos_{jk}+\,1/(K-1)|$",
         (
-            Curve("mean_angle_gap", "class means", BLUE),
-            Curve("classifier_angle_gap", "classifiers", RED),
+            Curve("mean_angle_gap", "class means", BLUE, -1.0),
+            Curve("classifier_angle_gap", "classifiers", RED, -1.0),
         ),
     ),
     Panel(
         "gap of self-duality",
         r"$\mathrm{Avg}_k\,\Vert\hat h_k-\hat w_k\Vert$",
-        (Curve("duality_gap", "means to classifiers", GREY),),
+        (Curve("duality_gap", "means to classifiers", GREY, -1.0),),
     ),
 )
 """Ji et al. 2022, Figure 2."""
@@ -74,8 +74,8 @@ MARGIN = (
         "gaps of margin and alignment",
         r"$1-\gamma/\gamma^\ast,\quad 1-\beta$",
         (
-            Curve("margin_gap", "margin", GREEN),
-            Curve("beta_gap", "alignment", OCHRE),
+            Curve("margin_gap", "margin", GREEN, -1.0),
+            Curve("beta_gap", "alignment", OCHRE, -1.0),
         ),
         room=0.2,
     ),
@@ -103,7 +103,7 @@ TRAINING = (
 
 
 def plot_collapse(
-    metrics: Any, *, axes: Any = None, rates: Rates | None = None, window: Window | None = None
+    metrics: Any, *, axes: Any = None, rates: Rates | None = None, window: Window | None = None, beside: Any = None
 ) -> tuple[Figure, list[Axes]]:
     """Figure 2 of Ji et al. 2022: norms, within-class variation, angles and self-duality over log log t.
 
@@ -112,15 +112,18 @@ def plot_collapse(
         axes: four axes to draw on, in place of a new figure.
         rates: field -> (exponent of log t, its standard error), for the legends.
         window: the first and the last log t of the fit, for the heading of a new figure.
+        beside: another run in the same time, drawn pale; of ``metrics`` the powers of log t that it tends to are then
+            drawn too.
 
     Raises:
         ValueError: no such dataset, none of the fields in it, or not four axes.
     """
-    return _draw(_dataset(metrics), COLLAPSE, axes, rates or {}, window, rows=2)
+    beside = None if beside is None else _dataset(beside)
+    return _draw(_dataset(metrics), COLLAPSE, axes, rates or {}, window, rows=2, beside=beside)
 
 
 def plot_margin(
-    metrics: Any, *, axes: Any = None, rates: Rates | None = None, window: Window | None = None
+    metrics: Any, *, axes: Any = None, rates: Rates | None = None, window: Window | None = None, beside: Any = None
 ) -> tuple[Figure, list[Axes]]:
     """Loss, and the gaps 1 - gamma/gamma* of the margin (Lemma 3.1) and 1 - beta of the alignment, over log log t.
 
@@ -128,12 +131,15 @@ def plot_margin(
     no place on the axis. Arguments and errors are those of :func:`plot_collapse`, with two axes; the exponents of
     the gaps are those of the fields ``margin_gap`` and ``beta_gap``.
     """
-    metrics = _dataset(metrics)
+    beside = None if beside is None else _with_gaps(_dataset(beside))
+    return _draw(_with_gaps(_dataset(metrics)), MARGIN, axes, rates or {}, window, rows=1, beside=beside)
+
+
+def _with_gaps(metrics: Any) -> Any:
     sources = {"minus_log_loss": ("log_loss", 0.0), "margin_gap": ("margin_ratio", 1.0), "beta_gap": ("beta", 1.0)}
-    derived = {
-        gap: top - metrics[field] for gap, (field, top) in sources.items() if field in metrics and gap not in metrics
-    }
-    return _draw(metrics.assign(derived), MARGIN, axes, rates or {}, window, rows=1)
+    return metrics.assign(
+        {gap: top - metrics[field] for gap, (field, top) in sources.items() if field in metrics and gap not in metrics}
+    )
 
 
 def plot_training(
@@ -159,18 +165,26 @@ def _dataset(metrics_or_run: Any) -> Any:
 
 
 def _draw(
-    metrics: Any, panels: Sequence[Panel], axes: Any, rates: Rates, window: Window | None, *, rows: int
+    metrics: Any,
+    panels: Sequence[Panel],
+    axes: Any,
+    rates: Rates,
+    window: Window | None,
+    *,
+    rows: int,
+    beside: Any = None,
 ) -> tuple[Figure, list[Axes]]:
     wanted = [curve.field for panel in panels for curve in panel.curves]
     if not any(field in metrics for field in wanted):
         raise ValueError(f"need a field to draw, one of {', '.join(wanted)}, got {sorted(metrics.data_vars)}")
     loglog_scale.register()
     with style():
-        axes = _page(_heading(metrics, window), len(panels), rows) if axes is None else list(np.ravel(axes))
+        heading = _heading(metrics, window, beside)
+        axes = _page(heading, len(panels), rows) if axes is None else list(np.ravel(axes))
         if len(axes) != len(panels):
             raise ValueError(f"need {len(panels)} axes to draw on, got {len(axes)}")
         for letter, panel, ax in zip("abcd", panels, axes, strict=False):
-            _panel(ax, panel, metrics, rates)
+            _panel(ax, panel, metrics, rates, beside)
             ax.set_title(rf"({letter}) {panel.title}", loc="left")
     return axes[0].figure, axes
 
@@ -181,17 +195,23 @@ def _page(heading: str, panels: int, rows: int) -> list[Axes]:
     return list(np.ravel(figure.subplots(rows, panels // rows, sharex=True)))
 
 
-def _heading(metrics: Any, window: Window | None) -> str:
+def _heading(metrics: Any, window: Window | None, beside: Any) -> str:
     seeds = metrics.sizes["seed"]
     spread = "1 seed" if seeds == 1 else f"median and 10–90% band of {seeds} seeds"
-    fit = "" if window is None else rf"exponents fitted over ${window[0]:.3g}\leq\log t\leq{window[1]:.3g}$"
+    fit = "" if window is None else rf"exponents fitted over ${_short(window[0])}\leq\log t\leq{_short(window[1])}$"
     first = "; ".join(filter(None, [metrics.attrs.get("title", ""), spread]))
     if len(first) > LINE:  # the title on a line of its own
         first, fit = metrics.attrs["title"], "; ".join(filter(None, [spread, fit]))
-    return first + (f"\n{fit}" if fit else "")
+    both = "" if beside is None else "\nlines: gradient flow; pale: gradient descent; dashed: the power in the end"
+    return first + (f"\n{fit}" if fit else "") + both
 
 
-def _panel(ax: Axes, panel: Panel, metrics: Any, rates: Rates) -> None:
+def _short(value: float) -> str:
+    """Three digits, without an exponent for what is large."""
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
+def _panel(ax: Axes, panel: Panel, metrics: Any, rates: Rates, beside: Any) -> None:
     ax.set_xscale("loglog")
     ax.set_yscale("log")
     if (place := ax.get_subplotspec()) is None or place.is_last_row():
@@ -200,6 +220,10 @@ def _panel(ax: Axes, panel: Panel, metrics: Any, rates: Rates) -> None:
     for curve in panel.curves:
         if curve.field in metrics:
             draw_curve(ax, curve, metrics, rates.get(curve.field))
+            if beside is not None:
+                draw_pale(ax, curve, beside)
+    if beside is not None:
+        draw_asymptote(ax, panel.curves[0], metrics)
     ax.margins(x=0.02, y=panel.room)
     _mark_terminal_phase(ax, metrics)
     _number_decades(ax)

@@ -1,5 +1,6 @@
 """1. What is minimised: the state, the loss, what is added to it, and the optima known in closed form."""
 
+from layerpeel.problem.block_points import block_point
 from layerpeel.problem.constraints import Constraint, NormBalls, Regulariser, Ridge
 from layerpeel.problem.losses import CrossEntropy, ExponentialTailed, Loss
 from layerpeel.problem.named import ulpm
@@ -18,5 +19,6 @@ __all__ = [
     "Regulariser",
     "Ridge",
     "State",
+    "block_point",
     "ulpm",
 ]

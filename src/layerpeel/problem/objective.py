@@ -19,7 +19,16 @@ from layerpeel.problem.state import State
 if TYPE_CHECKING:
     from layerpeel.problem.problem import Problem
 
-__all__ = ["alignment", "gradient", "log_gradient", "log_logit_gradient", "log_objective", "logits", "objective"]
+__all__ = [
+    "alignment",
+    "gradient",
+    "log_gradient",
+    "log_logit_gradient",
+    "log_objective",
+    "log_reduced",
+    "logits",
+    "objective",
+]
 
 
 def logits(state: State) -> Float[Any, "K N"]:
@@ -58,10 +67,10 @@ def log_objective(problem: "Problem", state: State) -> Float[Any, ""]:
     """log of :func:`objective`: exact past underflow when the loss is exponential-tailed and not regularised."""
     if problem.regulariser is not None or not isinstance(problem.loss, ExponentialTailed):
         return jnp.log(objective(problem, state))
-    return _log_reduced(problem, logits(state))
+    return log_reduced(problem, logits(state))
 
 
-def _log_reduced(problem: "Problem", Z: Float[Any, "K N"]) -> Float[Any, ""]:
+def log_reduced(problem: "Problem", Z: Float[Any, "K N"]) -> Float[Any, ""]:
     """log of the reduced loss as a function of the logits."""
     if isinstance(problem.loss, ExponentialTailed):
         total = jax.nn.logsumexp(problem.loss.log_value(Z, problem.onehot))
@@ -80,7 +89,7 @@ def log_logit_gradient(problem: "Problem", state: State) -> Float[Any, "K N"]:
     For cross-entropy an entry of a wrong class is its probability p_ki over the summed loss; every column sums to 0.
     grad log L = (G/L H', W' G/L); the factor of the reduction cancels.
     """
-    return jax.grad(_log_reduced, argnums=1)(problem, logits(state))
+    return jax.grad(log_reduced, argnums=1)(problem, logits(state))
 
 
 def alignment(problem: "Problem", state: State) -> tuple[Float[Any, ""], Float[Any, ""]]:

@@ -1,7 +1,8 @@
 """A point of a layer-peeled model: the classifiers, the features and, where the model has one, the bias.
 
-States are the vectors of one Euclidean space, with the Frobenius inner product <theta, phi> = <W, W'> + <H, H'> (+ <b, b'>):
-they add, subtract and scale. All of it works on arrays of numpy and of jax, and seed by seed where there is a seed axis.
+States are the vectors of one Euclidean space, with the Frobenius inner product <theta, phi> = <W, W'> + <H, H'> (+ <b,
+b'>): they add, subtract and scale. All of it works on arrays of numpy and of jax, and seed by seed where there is a
+seed axis.
 """
 
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ import numpy as np
 from layerpeel.records.folder import Tenant, claim, command, held_record
 from layerpeel.records.provenance import provenance
 from layerpeel.records.store import Record, write_record
-from layerpeel.sampling import dataset
+from layerpeel.sampling import dataset, log_times
 
 if TYPE_CHECKING:
     import xarray
@@ -129,7 +129,7 @@ class Journal:
             for name in names
         }
         steps = [row.step for row in self.rows]
-        return dataset(fields, steps, time_step=1.0, attrs={"title": self.title, "time": self.unit})
+        return dataset(fields, log_times(steps, 1.0), steps=steps, attrs={"title": self.title, "time": self.unit})
 
     def _read(self, record: Record) -> None:
         values = {str(name): field.values[0].tolist() for name, field in record.metrics.items()}

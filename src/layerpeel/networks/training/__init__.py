@@ -6,4 +6,5 @@ trainee      one network, an epoch at a time   evaluation    one record: loss, a
 criterion    losses                            resident      images on the device, orders of the samples
 ranks        the processes of torchrun         batch_norm    batch norm over them
 switches     torch's global switches, for the time of a run
+replay       a step as CUDA graph
 """

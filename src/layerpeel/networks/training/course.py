@@ -22,6 +22,7 @@ from layerpeel.networks.training.evaluation import Evaluation, evaluate
 from layerpeel.networks.training.plan import Plan
 from layerpeel.networks.training.ranks import Ranks, lost_rank
 from layerpeel.networks.training.resident import resident
+from layerpeel.networks.training.switches import exact_float32
 from layerpeel.networks.training.trainee import NotFinite, Trainee
 
 __all__ = ["Course"]
@@ -110,7 +111,8 @@ class Course:
             self._save()
 
     def _evaluate(self, trainee: Trainee) -> Evaluation:
-        return evaluate(trainee.model, self.data, self.test, self.plan, self.ranks, preset=self.preset)
+        with exact_float32():
+            return evaluate(trainee.model, self.data, self.test, self.plan, self.ranks, preset=self.preset)
 
     def _ended(self, sentence: str, began: float) -> TrainingState:
         seconds = self.held.seconds + time.perf_counter() - began

@@ -40,7 +40,7 @@ class Plan:
         label_smoothing: 0 <= a < 1, of cross-entropy: 1 - a + a/K for the label, a/K for the others.
         precision: of training; measuring is in float32 (float64 for float64). tf32 and bfloat16 (autocast) are
             faster on a GPU, float32 does not take tf32 silently.
-        compile: whether torch.compile makes the network's code; with CUDA graphs on a single GPU.
+        compile: whether torch.compile makes the network's code; a single GPU then replays whole steps as CUDA graphs.
         channels_last: memory format of images and convolutions, faster on most processors.
         deterministic: whether to insist on algorithms that give the same bits every time.
         device: cpu, cuda, or auto: cuda where there is one.

@@ -1,7 +1,8 @@
 """Torch's global switches for the time of a run: set as its plan says, and put back afterwards.
 
 Float32 means float32: TF32 products, which keep 10 bits of mantissa, are taken for ``precision="tf32"`` and
-``"bfloat16"`` only. Deterministic runs insist on algorithms without atomic sums; torch warns where it has none.
+``"bfloat16"`` only, and for training only: records are exact float32. Deterministic runs insist on algorithms without
+atomic sums; torch warns where it has none.
 """
 
 import os
@@ -13,7 +14,7 @@ import torch
 
 from layerpeel.networks.training.plan import Plan
 
-__all__ = ["switched"]
+__all__ = ["exact_float32", "switched"]
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
@@ -30,6 +31,15 @@ def switched(plan: Plan, device: torch.device) -> Iterator[None]:
         _set(stack, torch.backends.cudnn, "deterministic", plan.deterministic)
         if plan.deterministic:
             _insist(stack)
+        yield
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """The scope of a record: no TF32, whatever the training takes."""
+    with ExitStack() as stack:
+        _set(stack, torch.backends.cuda.matmul, "allow_tf32", False)
+        _set(stack, torch.backends.cudnn, "allow_tf32", False)
         yield
 
 

@@ -27,7 +27,7 @@ from layerpeel.networks.training.ranks import Ranks, joined
 from layerpeel.networks.training.switches import switched
 from layerpeel.outcome import Outcome
 from layerpeel.progress import progress_bar
-from layerpeel.sampling import dataset, record_steps
+from layerpeel.sampling import dataset, log_times, record_steps
 
 if TYPE_CHECKING:
     import xarray
@@ -160,7 +160,7 @@ def _dataset(state: TrainingState, points: np.ndarray, seeds: Sequence[int], tit
         for i, row in enumerate(rows):
             for name in FIELDS:
                 fields[name][number, i] = row[name]
-    metrics = dataset(fields, steps, time_step=1.0, attrs={"title": title, "time": "epoch"})
+    metrics = dataset(fields, log_times(steps, 1.0), steps=steps, attrs={"title": title, "time": "epoch"})
     return metrics.assign_coords(seed=list(seeds[: len(state.rows)]))
 
 

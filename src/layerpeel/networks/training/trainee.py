@@ -19,6 +19,7 @@ from layerpeel.networks.training.checkpoint import Snapshot
 from layerpeel.networks.training.criterion import training_loss
 from layerpeel.networks.training.plan import Plan
 from layerpeel.networks.training.ranks import Ranks
+from layerpeel.networks.training.replay import Replay
 from layerpeel.networks.training.resident import Resident, epoch_order
 
 __all__ = ["NotFinite", "Trainee"]
@@ -38,15 +39,19 @@ class Trainee:
         if plan.channels_last:
             model = model.to(memory_format=torch.channels_last)
         self.model = model if ranks.size == 1 else synchronised(model, ranks.device)
+        replayed = plan.compile and ranks.size == 1 and ranks.device.type == "cuda"
         self.optimizer = torch.optim.SGD(
             [p for p in self.model.parameters() if p.requires_grad],
-            lr=plan.learning_rate,
+            lr=torch.tensor(plan.learning_rate, device=ranks.device) if replayed else plan.learning_rate,
             momentum=plan.momentum,
             weight_decay=plan.weight_decay,
             fused=True,
         )
         self.criterion = training_loss(plan.loss, plan.label_smoothing)
         self._forward = self._wrapped()
+        self._total = torch.zeros((), dtype=torch.float64, device=ranks.device)
+        """Of the losses of the samples that this rank has taken in this epoch."""
+        self._take = Replay(self._step, ranks.device) if replayed else self._step
 
     def train(self, epoch: int) -> float:
         """One epoch, numbered from 1; the mean loss on the way.
@@ -54,15 +59,14 @@ class Trainee:
         Raises:
             NotFinite: when the loss or a parameter is no longer finite.
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.plan.rate(epoch)
+        self._set_rate(self.plan.rate(epoch))
         size = len(self.data)
         order = epoch_order(size, seed=self.seed, epoch=epoch).to(self.ranks.device)
-        total = torch.zeros((), dtype=torch.float64, device=self.ranks.device)
+        self._total.zero_()
         self.model.train()
         for batch in order.tensor_split(self.plan.batches(size)):
-            self._step(batch, total)
-        loss = sum(self.ranks.pool(total.item)) / size
+            self._take(batch)
+        loss = sum(self.ranks.pool(self._total.item)) / size
         self._check(loss)
         return loss
 
@@ -95,25 +99,30 @@ class Trainee:
         forward: Any = self.model
         on_gpu = self.ranks.device.type == "cuda"
         if self.plan.compile:
-            graphs = on_gpu and self.ranks.size == 1
-            forward = torch.compile(forward, mode="reduce-overhead" if graphs else None, dynamic=False)
+            forward = torch.compile(forward, dynamic=False)
         if self.ranks.size > 1:
             devices = [self.ranks.device] if on_gpu else None
             forward = nn.parallel.DistributedDataParallel(forward, device_ids=devices)
         return forward
 
-    def _step(self, batch: Tensor, total: Tensor) -> None:
+    def _set_rate(self, rate: float) -> None:
+        """In place where the steps are replayed, which know the tensor and not its value."""
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    def _step(self, batch: Tensor) -> None:
         mine = self.ranks.share(batch)
         x, y = self.data.batch(mine)
-        if self.plan.compile and x.is_cuda:
-            torch.compiler.cudagraph_mark_step_begin()
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.plan.precision == "bfloat16"):
             logits = self._forward(x)
         loss = self.criterion(logits.to(self.data.dtype), y)
         self.optimizer.zero_grad()
         (loss * (len(mine) * self.ranks.size / len(batch))).backward()
         self.optimizer.step()
-        total += loss.detach() * len(mine)
+        self._total += loss.detach() * len(mine)
 
     def _check(self, loss: float) -> None:
         if not math.isfinite(loss):

@@ -1,0 +1,88 @@
+"""All statements, and putting them to the test."""
+
+import time
+from collections.abc import Sequence
+from types import ModuleType
+
+from layerpeel.certify.claims import (
+    approximate_kkt,
+    convergence,
+    example_3_1,
+    landscape,
+    margin_bound,
+    model,
+    neural_collapse,
+    rates,
+    saddles,
+    separation,
+    sphere_optimum,
+)
+from layerpeel.certify.claims.claim import Claim, Statement
+from layerpeel.progress import progress_bar
+
+__all__ = ["GROUPS", "STATEMENTS", "check", "equation_homes"]
+
+GROUPS: tuple[ModuleType, ...] = (
+    neural_collapse,
+    model,
+    margin_bound,
+    separation,
+    approximate_kkt,
+    convergence,
+    example_3_1,
+    sphere_optimum,
+    landscape,
+    saddles,
+    rates,
+)
+"""The parts of the paper, each a module with its mathematics and its STATEMENTS."""
+
+STATEMENTS: tuple[Statement, ...] = tuple(statement for group in GROUPS for statement in group.STATEMENTS)
+"""Every statement of the paper."""
+
+
+def check(only: str | Sequence[str] | None = None, *, progress: bool = False) -> list[Claim]:
+    """Put statements to the test: about half a minute for all of them.
+
+    A check that crashes is a claim with its ``error``, and the others go on. ``claim.surprises`` says what is not as
+    it is on record.
+
+    Args:
+        only: ids of statements, or numbers of errata for the statements that they touch; all when not given.
+        progress: whether to show a progress bar on stderr.
+
+    Raises:
+        ValueError: for a name that is neither.
+    """
+    chosen = _chosen([only] if isinstance(only, str) else only)
+    claims = []
+    with progress_bar(len(chosen), "statements", shown=progress) as show:
+        for statement in chosen:
+            claims.append(_put_to_the_test(statement))
+            show(len(claims))
+    return claims
+
+
+def equation_homes() -> dict[int, str]:
+    """Number of an equation of the paper -> id of the statement that holds it."""
+    return dict(sorted((number, statement.id) for statement in STATEMENTS for number in statement.equations))
+
+
+def _chosen(names: Sequence[str] | None) -> list[Statement]:
+    if names is None:
+        return list(STATEMENTS)
+    known = {name for statement in STATEMENTS for name in (statement.id, *statement.errata)}
+    for name in names:
+        if name not in known:
+            listed = ", ".join(statement.id for statement in STATEMENTS)
+            raise ValueError(f"need ids of statements ({listed}) or errata (E1, ...), got {name!r}")
+    return [statement for statement in STATEMENTS if {statement.id, *statement.errata} & set(names)]
+
+
+def _put_to_the_test(statement: Statement) -> Claim:
+    start = time.perf_counter()
+    try:
+        evidence, error = tuple(statement.check()), ""
+    except Exception as crash:  # whatever it is, it is reported, and the other statements are still looked at
+        evidence, error = (), f"{type(crash).__name__}: {' '.join(str(crash).split())}"
+    return Claim(statement=statement, evidence=evidence, seconds=time.perf_counter() - start, error=error)

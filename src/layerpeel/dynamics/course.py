@@ -1,0 +1,139 @@
+"""Course: one gradient flow from its start to its end, recorded on the way, and how it ended."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+from threadpoolctl import threadpool_limits
+
+from layerpeel.dynamics.clock import apply, clock_of, field, flatten, linearized, tau_of, unflatten
+from layerpeel.dynamics.cvode import IntegrationFailed, Integrator
+from layerpeel.dynamics.invariants import Invariants
+from layerpeel.dynamics.recorder import Recorder
+from layerpeel.outcome import Outcome
+from layerpeel.problem import Problem, State
+from layerpeel.problem.boundary import with_seed_axis
+
+__all__ = ["Course", "Passage"]
+
+AT_REST = 1e-12
+"""A flow rests where |grad F| is below this share of the regulariser's gradient: the two cancel to rounding."""
+
+
+class Passage(NamedTuple):
+    """One flow that was followed; its arrays have a seed axis of length 1. ``fields`` is empty if nothing was
+    recorded."""
+
+    fields: dict[str, Float[np.ndarray, "1 record"]]
+    last: State
+    kept: State | None
+    outcome: Outcome
+    seconds: float
+
+    @property
+    def records(self) -> int:
+        """How many records were made."""
+        return len(self.fields["loss"][0]) if self.fields else 0
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """What is followed and how; see :func:`layerpeel.flow`.
+
+    Attributes:
+        problem: what is minimised.
+        points: log t of the records, increasing.
+        since: log t of the start.
+        rtol: relative tolerance.
+        atol: absolute tolerance.
+        keep_states: whether the states of the records are kept.
+    """
+
+    problem: Problem
+    points: Float[np.ndarray, "record"]
+    since: float
+    rtol: float
+    atol: float
+    keep_states: bool
+
+    def follow(self, start: State, show: Callable[[int], None] = lambda done: None) -> Passage:
+        """The flow from ``start`` (one state), with ``show`` called with the number of records made."""
+        invariants = Invariants(self.problem, start)
+        recorder = Recorder(self.problem, with_seed_axis(start), keep_states=self.keep_states, also=_drift(invariants))
+        began = time.perf_counter()
+        with jax.enable_x64(True), threadpool_limits(limits=1, user_api="blas"):
+            outcome = self._follow(start, recorder, show)
+        if outcome is Outcome.REACHED and invariants.broken(_only(recorder.last)):
+            outcome = Outcome.DRIFTED
+        return Passage(
+            fields=recorder.fields() if recorder.rows else {},
+            last=recorder.last,
+            kept=recorder.kept_states() if recorder.rows else None,
+            outcome=outcome,
+            seconds=time.perf_counter() - began,
+        )
+
+    def _follow(self, start: State, recorder: Recorder, show: Callable[[int], None]) -> Outcome:
+        try:
+            integrator = self._integrator(start)
+            for done, log_time in enumerate(self.points):
+                state = self._state(integrator.advance_to(float(tau_of(log_time)), self._need_motion))
+                recorder.add(done, with_seed_axis(state))
+                show(done + 1)
+        except KeyboardInterrupt:
+            return Outcome.INTERRUPTED
+        except _AtRest as rest:
+            for done in range(recorder.last_step + 1, len(self.points)):
+                recorder.add(done, with_seed_axis(self._state(rest.y)))
+            return Outcome.RESTED
+        except IntegrationFailed:
+            finite = np.isfinite(self._velocity(integrator.y)).all()
+            return Outcome.STALLED if finite else Outcome.NONFINITE
+        return Outcome.REACHED
+
+    def _integrator(self, start: State) -> Integrator:
+        clock = clock_of(self.problem)
+
+        def linearize(y: np.ndarray) -> Callable[[np.ndarray], Any]:
+            jacobian = linearized(self.problem, clock, y)
+            return lambda direction: apply(jacobian, direction)
+
+        return Integrator(
+            self._velocity, linearize, flatten(start, float(tau_of(self.since))), rtol=self.rtol, atol=self.atol
+        )
+
+    def _velocity(self, y: np.ndarray) -> Any:
+        return np.asarray(field(self.problem, clock_of(self.problem), y))
+
+    def _state(self, y: np.ndarray) -> State:
+        return jax.tree.map(np.asarray, unflatten(self.problem, y)[0])
+
+    def _need_motion(self, y: np.ndarray) -> None:
+        """Raise :class:`_AtRest` where a regularised flow has come to rest."""
+        if self.problem.regulariser is None:
+            return
+        state = self._state(y)
+        pull = jax.tree.map(np.asarray, jax.grad(self.problem.regulariser.value)(state))
+        if self.problem.gradient(state).squared_norm <= AT_REST**2 * pull.squared_norm:
+            raise _AtRest(y)
+
+
+class _AtRest(Exception):
+    """The flow has reached a critical point, y."""
+
+    def __init__(self, y: np.ndarray) -> None:
+        super().__init__()
+        self.y = y
+
+
+def _drift(invariants: Invariants) -> Callable[[State], dict[str, Any]]:
+    return lambda states: {name: np.array([value]) for name, value in invariants.drift(_only(states)).items()}
+
+
+def _only(states: State) -> State:
+    """The one state of a seed axis of length 1."""
+    return jax.tree.map(lambda x: x[0], states)

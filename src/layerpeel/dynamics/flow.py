@@ -1,0 +1,120 @@
+"""Gradient flow: theta' = -grad F(theta), followed in log t, to t = e^(e^10) and beyond.
+
+In the clock of :mod:`layerpeel.dynamics.clock` an implicit integrator crosses a factor of log t in a few dozen steps,
+and the logarithm of the loss takes the place of the loss, which underflows at log t of about 745. What the flow
+conserves is recorded beside the metrics (:mod:`layerpeel.dynamics.invariants`). Not done here: flows with a constraint.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from layerpeel.dynamics.course import Course
+from layerpeel.dynamics.crew import run_all
+from layerpeel.dynamics.trajectory import Trajectory
+from layerpeel.problem import ExponentialTailed, Problem, State
+from layerpeel.problem.boundary import admit, has_seed_axis
+from layerpeel.progress import progress_bar
+from layerpeel.sampling import record_times
+
+__all__ = ["flow"]
+
+UNDERFLOW = 700.0
+"""log t at which the objective and its gradient leave float64 where they are not known by their logarithms."""
+FARTHEST = 1e12
+"""log t beyond which float64 cannot tell the margins of samples apart to 1e-4."""
+
+
+def flow(
+    problem: Problem,
+    state: State,
+    *,
+    log_time: float | None = None,
+    loglog_time: float | None = None,
+    time: float | None = None,
+    since: float = -math.inf,
+    record: int | Sequence[float] = 40,
+    rtol: float = 3e-9,
+    atol: float = 3e-11,
+    keep_states: bool = False,
+    workers: int | None = None,
+    progress: bool = False,
+) -> Trajectory:
+    """Follow the gradient flow of ``problem`` from ``state`` to one of log t, log log t, t.
+
+    Args:
+        problem: what is minimised, in the time of its own reduction: t of the mean is N times t of the sum.
+        state: the start; with a leading axis of seeds each is integrated by itself, side by side on the cores.
+        log_time: the end as log t, up to 1e12; up to 700 for a problem with a regulariser or whose loss is not
+            :class:`ExponentialTailed`.
+        loglog_time: the end as log log t.
+        time: the end as t.
+        since: log t at which ``state`` stands: an interrupted flow goes on from its last record.
+        record: how many records, the start and then evenly in log log t from t = 2, or the values of log t themselves;
+            the end is always one.
+        rtol: tolerance of an integration step relative to each entry; the default keeps W'W - HH' to 1e-8 of its size.
+        atol: its absolute tolerance.
+        keep_states: whether to keep the state at every record (``run.states``).
+        workers: processes to divide the seeds over; by default as many as there are cores where it pays.
+        progress: whether to show a progress bar on stderr.
+
+    Returns:
+        The trajectory; ``run.metrics`` has ``balance_drift`` and ``column_sum_drift``, the relative drifts of W'W -
+        HH' and 1'W, besides the fields of descent. A flow that cannot be followed to the end or is interrupted
+        (Ctrl-C) ends with that outcome and all its records.
+
+    Raises:
+        ValueError: for a state that does not fit the problem, a problem with a constraint, not exactly one end, an end
+            that is out of reach or before ``since``, tolerances that are not positive, or impossible records.
+    """
+    if not isinstance(problem, Problem):
+        raise ValueError(f"need a layerpeel.Problem, got {type(problem).__name__}")
+    if problem.constraint is not None:
+        raise ValueError(f"need a problem without constraint for its flow, got {problem.constraint!r}")
+    start = admit(problem, state)
+    until = _end(log_time, loglog_time, time)
+    _need_reachable(problem, since, until)
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if not (np.isfinite(value) and value > 0):
+            raise ValueError(f"need {name} > 0 and finite, got {name}={value}")
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+        raise ValueError(f"need workers >= 1, got workers={workers!r}")
+    points = record_times(record, since, until)
+    course = Course(problem, points, since=since, rtol=rtol, atol=atol, keep_states=keep_states)
+    seeds = len(start.W) if has_seed_axis(start) else 1
+    return run_all(course, start, workers, progress_bar(seeds * len(points), "records", shown=progress))
+
+
+def _end(log_time: Any, loglog_time: Any, time: Any) -> float:
+    given = {"log_time": log_time, "loglog_time": loglog_time, "time": time}
+    ends = {name: value for name, value in given.items() if value is not None}
+    if len(ends) != 1:
+        raise ValueError(f"need one of {', '.join(given)}, got {' and '.join(ends) or 'none'}")
+    ((name, value),) = ends.items()
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or math.isnan(value):
+        raise ValueError(f"need {name} to be a number, got {name}={value!r}")
+    if name == "time" and not value > 0:
+        raise ValueError(f"need time > 0, got time={value}")
+    if name == "loglog_time":
+        return math.exp(min(float(value), 700.0))
+    return math.log(value) if name == "time" else float(value)
+
+
+def _need_reachable(problem: Problem, since: float, until: float) -> None:
+    if not since < until:
+        raise ValueError(f"need an end after since, got log t = {until:g} and since={since:g}")
+    if until > FARTHEST:
+        raise ValueError(f"need log t <= {FARTHEST:g}, which float64 still resolves, got {until:g}")
+    if until <= UNDERFLOW:
+        return
+    if problem.regulariser is not None:
+        raise ValueError(
+            f"need log t <= {UNDERFLOW:g} with a regulariser (the flow is at rest long before), got {until:g}"
+        )
+    if not isinstance(problem.loss, ExponentialTailed):
+        raise ValueError(
+            f"need log t <= {UNDERFLOW:g} for {type(problem.loss).__name__}, a loss without its logarithm: "
+            f"make it a layerpeel.ExponentialTailed to go beyond, got {until:g}"
+        )
