@@ -1,12 +1,13 @@
 """Every statement of the paper has its verdict on record, and every erratum it names is shown to fail as printed."""
 
+import dataclasses
 import json
 import math
 
 import pytest
 
 import layerpeel as lp
-from layerpeel.certify.claims import STATEMENTS, Verdict, as_json
+from layerpeel.certify.claims import STATEMENTS, Verdict, as_json, margin_bound
 
 
 @pytest.fixture(scope="module", params=STATEMENTS, ids=lambda statement: statement.id)
@@ -39,3 +40,16 @@ def test_its_json_says_the_same(claim):
     assert found["residual"] == claim.residual
     assert len(found["evidence"]) == len(claim.evidence)
     assert found["surprises"] == []
+
+
+def test_a_library_that_is_wrong_by_a_percent_is_found_out(monkeypatch):
+    right = margin_bound.margin
+
+    def wrong(problem, state):
+        found = right(problem, state)
+        return dataclasses.replace(found, ratio=1.01 * found.ratio)
+
+    monkeypatch.setattr(margin_bound, "margin", wrong)
+    (found,) = lp.claims.check("lemma-3.1")
+    assert found.verdict is Verdict.FAILS
+    assert found.surprises
