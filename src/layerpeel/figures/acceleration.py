@@ -1,9 +1,16 @@
-"""Acceleration: two gaps of several optimisers over the number of steps, with the powers that plain and accelerated
-descent tend to as guides. Both axes are logarithmic; each line is the median over the seeds."""
+"""Acceleration: collapse against the number of steps for several optimisers, and against -log L, which is their clock.
 
+In panels (a) to (c) a power of the steps is a straight line; dashed guides have the exponents to expect of plain
+normalised descent (-1, -1/2, -1) and of momentum (-2, -1, -2 or -3). In (d) optimisers that differ in speed alone fall on one
+line of slope -1.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -11,61 +18,143 @@ from layerpeel.figures.style import BLUE, GREEN, GREY, OCHRE, RED, WIDTH, style
 
 __all__ = ["plot_acceleration"]
 
+VIOLET = "#7a4fa3"
+LOOKS = ((GREY, "-"), (BLUE, "-"), (VIOLET, ":"), (OCHRE, "--"), (GREEN, "-"), (RED, "-"), ("black", "-."))
+"""Colour and dash of the optimisers, in their order."""
+NAMES = {
+    "plain": "plain",
+    "heavy-ball": "heavy ball, weight {}",
+    "adam": "Adam, rate {}",
+    "nesterov": "Nesterov, t/(t+{})",
+    "momentum": "momentum, friction {}",
+}
+QUANTILES = (0.1, 0.5, 0.9)
+GUIDE_DECADES = 1.2
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A field against the steps or -log L, and the exponents of its guides: optimiser -> p."""
+
+    title: str
+    formula: str
+    field: str
+    guides: Mapping[str, float]
+    clock: str = "step"
+
+
 PANELS = (
-    ("margin_gap", r"$1-\gamma/\gamma^\ast$", (-1.0, -2.0)),
-    ("within_class_variation", "within-class variation", (-0.5, -1.0)),
+    Panel("margin", r"$1-\gamma/\gamma^\ast$", "margin_gap", {"plain": -1, "momentum:1": -2}),
+    Panel(
+        "within-class variation",
+        r"$\mathrm{Avg}_i\,\Vert h_i-\bar h_{y_i}\Vert\;/\;\mathrm{Avg}_i\,\Vert h_i-\bar h\Vert$",
+        "within_class_variation",
+        {"plain": -0.5, "momentum:1": -1},
+    ),
+    Panel(
+        "self-duality",
+        r"$\mathrm{Avg}_k\,\Vert\hat h_k-\hat w_k\Vert$",
+        "duality_gap",
+        {"plain": -1, "momentum:1": -2, "momentum:4": -3},
+    ),
+    Panel("margin, by the clock of the loss", r"$1-\gamma/\gamma^\ast$", "margin_gap", {"momentum:1": -1}, "clock"),
 )
-"""Field, label, exponents of the guides."""
-COLOURS = (GREY, "#8a6fae", OCHRE, GREEN, BLUE, RED)
 
 
-def plot_acceleration(metrics: Any) -> tuple[Figure, list[Axes]]:
-    """Margin gap and within-class variation over steps, a line an optimiser.
+def plot_acceleration(metrics: Any, *, axes: Any = None) -> tuple[Figure, list[Axes]]:
+    """Margin, within-class variation and self-duality against steps, and the margin against -log L: median and 10-90% band.
+
+    Args:
+        metrics: a dataset with dims (optimizer, seed, record) and the coordinate ``step``.
+        axes: four axes to draw on, in place of a new figure.
 
     Raises:
-        ValueError: no dataset with the dimensions optimizer, seed and record, or more optimisers than colours.
+        ValueError: no such dataset, more optimisers than can be told apart, or not four axes.
     """
-    if not {"optimizer", "seed", "record"} <= set(getattr(metrics, "dims", ())):
-        raise ValueError(f"need metrics with dims optimizer, seed, record, got {type(metrics).__name__}")
+    if not {"optimizer", "step"} <= set(getattr(metrics, "coords", ())):
+        raise ValueError(f"need metrics with the coordinates optimizer and step, got {type(metrics).__name__}")
     names = [str(name) for name in metrics["optimizer"].values]
-    if len(names) > len(COLOURS):
-        raise ValueError(f"need at most {len(COLOURS)} optimisers in one figure, got {len(names)}")
-    metrics = metrics.assign(margin_gap=1 - metrics["margin_ratio"])
+    if len(names) > len(LOOKS):
+        raise ValueError(f"need at most {len(LOOKS)} optimizers in one figure, got {len(names)}")
+    metrics = metrics.assign(margin_gap=1 - metrics["margin_ratio"], clock=-metrics["log_loss"])
     with style():
-        figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
-        figure.suptitle(f"{metrics.attrs.get('title', '')}; median of {metrics.sizes['seed']} seeds", fontsize="medium")
-        axes = list(np.ravel(figure.subplots(1, 2, sharex=True)))
-        for ax, (field, label, guides) in zip(axes, PANELS, strict=True):
-            _panel(ax, metrics, field, names)
-            _guides(ax, metrics, guides)
-            ax.set_ylabel(label)
-        axes[0].legend(loc="lower left")
-    return figure, axes
+        own = axes is None
+        axes = _page(metrics) if own else list(np.ravel(axes))
+        if len(axes) != len(PANELS):
+            raise ValueError(f"need {len(PANELS)} axes to draw on, got {len(axes)}")
+        for letter, panel, ax in zip("abcd", PANELS, axes, strict=True):
+            _panel(ax, panel, metrics, names)
+            ax.set_title(rf"({letter}) {panel.title}", loc="left")
+        if own:
+            handles, labels = axes[0].get_legend_handles_labels()
+            axes[0].figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return axes[0].figure, axes
 
 
-def _panel(ax: Axes, metrics: Any, field: str, names: list[str]) -> None:
-    steps = np.asarray(metrics["step"].values, dtype=np.float64)
-    medians = metrics[field].median("seed")
-    for name, colour in zip(names, COLOURS, strict=False):
-        values = medians.sel(optimizer=name).values
-        shown = (steps >= 1) & (values > 0)
-        ax.plot(steps[shown], values[shown], color=colour, label=name)
+def _page(metrics: Any) -> list[Axes]:
+    seeds = metrics.sizes["seed"]
+    spread = "1 seed" if seeds == 1 else f"median and 10–90% band of {seeds} seeds"
+    figure = Figure(figsize=(WIDTH, 5.4), layout="constrained")
+    figure.suptitle("; ".join(filter(None, [metrics.attrs.get("title", ""), spread])), fontsize="medium")
+    return list(np.ravel(figure.subplots(2, 2)))
+
+
+def _panel(ax: Axes, panel: Panel, metrics: Any, names: list[str]) -> None:
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.set_xlabel("steps")
+    ax.set_ylabel(panel.formula)
+    ax.set_xlabel("steps" if panel.clock == "step" else r"$-\log L$")
+    for name, (colour, dash) in zip(names, LOOKS, strict=False):
+        chosen = metrics.sel(optimizer=name)
+        x, (low, median, high) = _clock(chosen, panel.clock), _quantiles(chosen[panel.field])
+        above = 4 if dash in ("--", ":") else 3  # what is dashed may lie on a whole line
+        ax.plot(x, median, color=colour, linestyle=dash, label=_label(name), zorder=above)
+        ax.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+        if name in panel.guides:
+            _guide(ax, x, median, panel.guides[name])
+    ax.margins(x=0.02, y=0.06)
 
 
-def _guides(ax: Axes, metrics: Any, exponents: tuple[float, ...]) -> None:
-    """Powers of the steps over the last decade and a half, near the top of the axes."""
-    last = float(metrics["step"].values[-1])
-    steps = np.array([last / 30, last])
-    top = ax.get_ylim()[1] * 0.5
-    for exponent in exponents:
-        ax.plot(steps, top * (steps / steps[0]) ** exponent, color="0.35", linestyle=(0, (4, 3)), linewidth=0.8)
-        ax.annotate(
-            rf"$T^{{{exponent:g}}}$",
-            (last, top * 30.0**exponent),
-            xytext=(-16, 4),
-            textcoords="offset points",
-            fontsize="small",
-        )
+def _clock(metrics: Any, clock: str) -> Float[np.ndarray, "record"]:
+    """Steps, or the median of -log L over the seeds, where positive."""
+    if clock == "step":
+        return _positive(np.asarray(metrics["step"].values, dtype=np.float64))
+    return _quantiles(metrics[clock])[1]
+
+
+def _quantiles(field: Any) -> Float[np.ndarray, "3 record"]:
+    values = np.asarray(field.transpose("seed", "record").values, dtype=np.float64)
+    finite = np.where(np.isfinite(values), values, np.nan)
+    known = np.isfinite(values).any(axis=0)
+    quantiles = np.full((len(QUANTILES), values.shape[1]), np.nan)
+    quantiles[:, known] = np.nanquantile(finite[:, known], QUANTILES, axis=0)
+    return _positive(quantiles)
+
+
+def _positive(values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    return np.where(np.isfinite(values) & (values > 0), values, np.nan)
+
+
+def _guide(ax: Axes, x: Float[np.ndarray, "record"], y: Float[np.ndarray, "record"], exponent: float) -> None:
+    """A dashed line of slope ``exponent`` just below the end of a curve, with the exponent beside it."""
+    shown = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+    if shown.size == 0:
+        return
+    last, height = x[shown[-1]], y[shown[-1]] / 3
+    ends = np.array([last / 10**GUIDE_DECADES, last])
+    ax.plot(ends, height * (ends / last) ** exponent, color="black", linestyle=(0, (4, 3)), linewidth=0.7, zorder=2)
+    middle = np.sqrt(ends.prod())
+    ax.annotate(
+        f"{exponent:g}".replace("-", "−"),
+        (middle, height * (middle / last) ** exponent),
+        xytext=(-3, -3),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+        fontsize="small",
+    )
+
+
+def _label(name: str) -> str:
+    kind, _, number = name.partition(":")
+    return NAMES.get(kind, name).format(number)

@@ -7,22 +7,18 @@ import math
 import pytest
 
 import layerpeel as lp
-from layerpeel.certify.claims import STATEMENTS, Verdict, as_json, margin_bound
+from layerpeel.certify.claims import STATEMENTS, Verdict, as_json, long_flow, margin_bound
 
 
-@pytest.fixture(scope="module", params=STATEMENTS, ids=lambda statement: statement.id)
-def claim(request):
-    (found,) = lp.claims.check(request.param.id)
-    return found
+LONG = ("theorem-3.1", "lemma-3.3", "rates")
+"""Statements that look at 16 flows to log t = 2e4."""
 
 
-def test_it_has_its_verdict_on_record_and_its_errata_fail(claim):
+def with_its_verdict(claim):
+    """Assert all that is to be said of a sound claim."""
     assert claim.surprises == ()
     assert claim.verdict is claim.statement.expected
     assert {piece.erratum for piece in claim.evidence} - {None} == set(claim.statement.errata)
-
-
-def test_its_evidence_is_made_of_numbers_and_witnesses(claim):
     for piece in claim.evidence:
         assert math.isfinite(piece.residual), piece
         assert piece.tolerance > 0
@@ -30,16 +26,32 @@ def test_its_evidence_is_made_of_numbers_and_witnesses(claim):
         assert piece.witness
     if "for all" in claim.statement.quantifier:
         assert claim.tried >= 100
-    if claim.verdict is not Verdict.FAILS:
-        assert claim.worst.strain <= 1
+    (row,) = json.loads(as_json([claim]))["statements"]
+    assert row["verdict"] == str(claim.statement.expected)
+    assert row["residual"] == claim.residual
+    assert len(row["evidence"]) == len(claim.evidence)
+    return True
 
 
-def test_its_json_says_the_same(claim):
-    (found,) = json.loads(as_json([claim]))["statements"]
-    assert found["verdict"] == str(claim.statement.expected)
-    assert found["residual"] == claim.residual
-    assert len(found["evidence"]) == len(claim.evidence)
-    assert found["surprises"] == []
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(statement.id, marks=[pytest.mark.slow] * (statement.id in LONG), id=statement.id)
+        for statement in STATEMENTS
+    ],
+)
+def test_it_has_its_verdict_on_record_and_its_errata_fail(name):
+    (claim,) = lp.claims.check(name)
+    assert with_its_verdict(claim)
+
+
+def test_on_two_flows_instead_of_sixteen_the_limits_have_their_verdicts_too(monkeypatch):
+    monkeypatch.setattr(long_flow, "SEEDS", 2)
+    long_flow.long_flow.cache_clear()
+    claims = lp.claims.check(LONG)
+    long_flow.long_flow.cache_clear()
+    assert [claim.id for claim in claims] == list(LONG)
+    assert all(map(with_its_verdict, claims))
 
 
 def test_a_library_that_is_wrong_by_a_percent_is_found_out(monkeypatch):

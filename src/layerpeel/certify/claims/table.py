@@ -85,7 +85,7 @@ def summary(claims: Sequence[Claim]) -> str:
     crashed = sum(bool(claim.error) for claim in claims)
     errata = _refutations(claims)
     shown = sum(any(piece.fails for piece in pieces) for pieces in errata.values())
-    parts = [f"{len(claims)} statements", *[listed] * bool(listed)]
+    parts = [f"{len(claims)} statement{'s' * (len(claims) != 1)}", *[listed] * bool(listed)]
     parts += [f"{crashed} crashed"] * bool(crashed)
     parts += [f"{shown} of {len(errata)} errata shown to fail as printed"] * bool(errata)
     return f"{'; '.join(parts)}. {sum(claim.seconds for claim in claims):.0f} s."
