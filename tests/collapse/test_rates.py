@@ -201,3 +201,34 @@ POWER = run({"gap": lambda u: 1 / u})
 def test_a_wrong_call_is_one_sentence(metrics, window, sentence):
     with pytest.raises(ValueError, match=f"^{sentence}"):
         rates(metrics, window=window)
+
+
+STEPS = np.unique(np.geomspace(1, 1e5, 60).round())
+STEPPED = xarray.Dataset(
+    {
+        "gap": (("seed", "record"), np.append(1.0, STEPS**-2.0)[None]),
+        "margin_ratio": (("seed", "record"), 1 - np.append(0.9, 0.1 / STEPS)[None]),
+    },
+    coords={"seed": [0], "step": ("record", np.append(0, STEPS))},
+)
+
+
+def test_exponents_of_the_steps_need_no_log_time_and_leave_out_step_0():
+    found = rates(STEPPED, variable="step")
+    assert found["gap"].value == pytest.approx(-2, abs=1e-12)
+    assert found["margin_gap"].value == pytest.approx(-1, abs=1e-8)
+    assert found.window == pytest.approx((STEPS[STEPS >= 10**2.5][0], 1e5))
+    np.testing.assert_array_equal(found.points, STEPS)
+    np.testing.assert_allclose(found.local_slopes["gap"], -2, atol=1e-10)
+    assert "exponents p of steps^p" in str(found)
+    assert "<= steps <= 1e+05" in str(found)
+    assert rates(STEPPED, variable="step", window=(1e3, 1e4)).window[1] <= 1e4
+
+
+def test_exponents_of_the_steps_are_not_handed_out_as_those_of_log_time():
+    with pytest.raises(ValueError, match=r"^need exponents of log t, got those of steps$"):
+        _ = rates(STEPPED, variable="step").log_time
+    with pytest.raises(ValueError, match=r"need metrics with the coordinate step, got \['log_time', 'seed'\]"):
+        rates(POWER, variable="step")
+    with pytest.raises(ValueError, match="need at least 3 records with 3 <= steps <= 4, got"):
+        rates(STEPPED, variable="step", window=(3, 4))

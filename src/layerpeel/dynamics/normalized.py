@@ -18,9 +18,10 @@ B = W'W - HH' on the row space of PW, conserved by the flow, obeys B'' + (r/T) B
 T^p with p^2 + (r - 1) p + 2 = 0; norms, angles and self-duality fall like B/rho^2, which is T^-2, swinging in log T,
 for r = 1 and T^-3 for r = 4. docs/acceleration.md has the measurements.
 
-For classes of n samples log L has curvature at most rho^2/|PY|_*^2 at collapse, |PY|_*^2 = n (K-1)^2: a step is stable
-there for c < 2 |PY|_*^2 (plain), c < 4/3 |PY|_*^2 (momentum). Far from collapse, where few samples carry the loss, the
-curvature is larger, and a large c oscillates for good. Not guaranteed: that every step lowers the loss.
+For equal classes, |PY|_*^2 = n (K-1)^2, the largest curvature of log L at collapse tends to h rho^2/|PY|_*^2 with
+(2K-3)/(2K-2) <= h <= 1: a step is stable there for c < 2/h |PY|_*^2 (plain), c < 4/3h |PY|_*^2 (momentum). Far from
+collapse, where few samples carry the loss, the curvature is larger, and a large c oscillates for good, the sooner the
+more classes there are; K=50, n=10, d=64 does with the default. Not guaranteed: that every step lowers the loss.
 """
 
 from typing import Any, NamedTuple

@@ -117,7 +117,7 @@ class Acceleration(Experiment):
         metrics = xarray.concat(
             [run.metrics.assign(_growth(run) | _uneven(run)).assign_coords(seed=seeds) for run in runs.values()],
             xarray.Variable("optimizer", list(runs)),
-        )
+        ).transpose("optimizer", "seed", "record")
         outcome = Outcome.INTERRUPTED if interrupted else Outcome.worst(run.outcome for run in runs.values())
         return Finding(
             metrics=metrics,

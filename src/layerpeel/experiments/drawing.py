@@ -30,8 +30,6 @@ def _figures(record: Record) -> dict[str, Any]:
     metrics = record.metrics
     if "optimizer" in metrics.dims:
         return {"acceleration": plot_acceleration(metrics)[0]}
-    if "optimizer" in metrics.dims:
-        return {"acceleration": plot_acceleration(metrics)[0]}
     if "dynamics" in metrics.dims:
         return _descent_and_flow(metrics)
     if "record" in metrics.dims:

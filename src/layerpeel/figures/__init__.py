@@ -1,14 +1,12 @@
 """Figures, drawn from records alone: any of them is redrawn without recomputing its run."""
 
 from layerpeel.figures.acceleration import plot_acceleration
-from layerpeel.figures.acceleration import plot_acceleration
 from layerpeel.figures.comparison import plot_comparison
 from layerpeel.figures.loglog_scale import register
 from layerpeel.figures.panels import plot_collapse, plot_margin, plot_training, terminal_phase
 from layerpeel.figures.style import save, style
 
 __all__ = [
-    "plot_acceleration",
     "plot_acceleration",
     "plot_collapse",
     "plot_comparison",

@@ -1,8 +1,8 @@
 """Acceleration: collapse against the number of steps for several optimisers, and against -log L, which is their clock.
 
 In panels (a) to (c) a power of the steps is a straight line; dashed guides have the exponents to expect of plain
-normalised descent (-1, -1/2, -1) and of momentum (-2, -1, -2 or -3). In (d) optimisers that differ in speed alone fall on one
-line of slope -1.
+normalised descent (-1, -1/2, -1) and of momentum (-2, -1, -2 or -3). In (d) optimisers that differ in speed alone fall
+on one line of slope -1.
 """
 
 from collections.abc import Mapping
@@ -30,6 +30,8 @@ NAMES = {
 }
 QUANTILES = (0.1, 0.5, 0.9)
 GUIDE_DECADES = 1.2
+GUIDE_FACTOR = 2.5
+"""Guides lie above the slowest curve and below the others, where there is room."""
 
 
 @dataclass(frozen=True)
@@ -44,25 +46,25 @@ class Panel:
 
 
 PANELS = (
-    Panel("margin", r"$1-\gamma/\gamma^\ast$", "margin_gap", {"plain": -1, "momentum:1": -2}),
+    Panel("margin", r"$1-\gamma/\gamma^\ast$", "margin_gap", {"plain": -1.0, "momentum:1": -2.0}),
     Panel(
         "within-class variation",
         r"$\mathrm{Avg}_i\,\Vert h_i-\bar h_{y_i}\Vert\;/\;\mathrm{Avg}_i\,\Vert h_i-\bar h\Vert$",
         "within_class_variation",
-        {"plain": -0.5, "momentum:1": -1},
+        {"plain": -0.5, "momentum:1": -1.0},
     ),
     Panel(
         "self-duality",
         r"$\mathrm{Avg}_k\,\Vert\hat h_k-\hat w_k\Vert$",
         "duality_gap",
-        {"plain": -1, "momentum:1": -2, "momentum:4": -3},
+        {"plain": -1.0, "momentum:1": -2.0, "momentum:4": -3.0},
     ),
-    Panel("margin, by the clock of the loss", r"$1-\gamma/\gamma^\ast$", "margin_gap", {"momentum:1": -1}, "clock"),
+    Panel("margin, by the clock of the loss", r"$1-\gamma/\gamma^\ast$", "margin_gap", {"momentum:1": -1.0}, "clock"),
 )
 
 
 def plot_acceleration(metrics: Any, *, axes: Any = None) -> tuple[Figure, list[Axes]]:
-    """Margin, within-class variation and self-duality against steps, and the margin against -log L: median and 10-90% band.
+    """Margin, within-class variation and self-duality over steps, the margin over -log L: median and 10-90% band.
 
     Args:
         metrics: a dataset with dims (optimizer, seed, record) and the coordinate ``step``.
@@ -111,7 +113,8 @@ def _panel(ax: Axes, panel: Panel, metrics: Any, names: list[str]) -> None:
         ax.plot(x, median, color=colour, linestyle=dash, label=_label(name), zorder=above)
         ax.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
         if name in panel.guides:
-            _guide(ax, x, median, panel.guides[name])
+            aside = GUIDE_FACTOR if name == "plain" else 1 / GUIDE_FACTOR
+            _guide(ax, x, median * aside, panel.guides[name])
     ax.margins(x=0.02, y=0.06)
 
 
@@ -136,21 +139,20 @@ def _positive(values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"
 
 
 def _guide(ax: Axes, x: Float[np.ndarray, "record"], y: Float[np.ndarray, "record"], exponent: float) -> None:
-    """A dashed line of slope ``exponent`` just below the end of a curve, with the exponent beside it."""
+    """A dashed line of slope ``exponent`` to the last point of (x, y), the exponent at its head."""
     shown = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
     if shown.size == 0:
         return
-    last, height = x[shown[-1]], y[shown[-1]] / 3
+    last, height = x[shown[-1]], y[shown[-1]]
     ends = np.array([last / 10**GUIDE_DECADES, last])
     ax.plot(ends, height * (ends / last) ** exponent, color="black", linestyle=(0, (4, 3)), linewidth=0.7, zorder=2)
-    middle = np.sqrt(ends.prod())
     ax.annotate(
         f"{exponent:g}".replace("-", "−"),
-        (middle, height * (middle / last) ** exponent),
-        xytext=(-3, -3),
+        (ends[0], height * (ends[0] / last) ** exponent),
+        xytext=(-2, 0),
         textcoords="offset points",
         ha="right",
-        va="top",
+        va="center",
         fontsize="small",
     )
 

@@ -9,7 +9,6 @@ import pytest
 import layerpeel as lp
 from layerpeel.certify.claims import STATEMENTS, Verdict, as_json, long_flow, margin_bound
 
-
 LONG = ("theorem-3.1", "lemma-3.3", "rates")
 """Statements that look at 16 flows to log t = 2e4."""
 

@@ -4,6 +4,8 @@ import time
 from collections.abc import Sequence
 from types import ModuleType
 
+from threadpoolctl import threadpool_limits
+
 from layerpeel.certify.claims import (
     approximate_kkt,
     convergence,
@@ -56,7 +58,8 @@ def check(only: str | Sequence[str] | None = None, *, progress: bool = False) ->
     """
     chosen = _chosen([only] if isinstance(only, str) else only)
     claims = []
-    with progress_bar(len(chosen), "statements", shown=progress) as show:
+    one_thread = threadpool_limits(limits=1, user_api="blas")  # two that share a busy machine wait for each other
+    with one_thread, progress_bar(len(chosen), "statements", shown=progress) as show:
         for statement in chosen:
             claims.append(_put_to_the_test(statement))
             show(len(claims))

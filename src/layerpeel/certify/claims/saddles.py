@@ -131,7 +131,7 @@ STATEMENTS = (
         test="tests/theory/test_example_3_1.py",
         expected=Verdict.FAILS,
         check=_noise,
-        remark="Noise in proportion to the gradient, as of sampling, dies with it: it escapes in powers of log t. "
-        "Descent on the sphere, or the direction of Theorem 3.4, leaves at once.",
+        remark="Noise in proportion to the gradient, as of sampling, dies with it; another kind was not tried. "
+        "Loss-normalised descent with the same noise leaves sooner, the direction of Theorem 3.4 at once.",
     ),
 )
