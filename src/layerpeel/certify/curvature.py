@@ -1,17 +1,17 @@
 """Curvature: the lowest eigenpair of the Hessian on the sphere |theta| = rho (section 3.2 of Ji et al. 2022).
 
-The operators, projected and Riemannian, are those of :mod:`layerpeel.certify.hessian`: mu and v with P (Hess L + lam
-I) v = mu v. At a critical point of the sphere, grad L + lam theta = 0,
+The operators, projected and Riemannian, are those of :mod:`layerpeel.certify.hessian`; mu and v are the lowest
+eigenvalue and a unit eigenvector of P (Hess L + lam I) P on the tangent space. At a critical point of the sphere, where
+grad L + lam theta = 0,
 
- - mu < 0: theta is a saddle; L falls from it along the great circle of v. For cross-entropy and d >= K - 1 every
-   critical point
-   that is not optimal is one (Theorem 3.4), with mu <= -(sigma_1(G) - lam) where W a = 0 = H'a for some a.
- - The rotation orbit lies in the kernel, so mu <= 0 wherever the orbit has a dimension. The kernel is the orbit, and
-   theta a strict local minimum but for rotations, iff the lowest transversal eigenvalue is positive.
+ - mu < 0 makes theta a saddle: L falls from it along the great circle of v. For cross-entropy and d >= K - 1 every
+   critical point that is not optimal is one (Theorem 3.4); mu = lam - sigma_1(G) if W a = 0 and H'a = 0 for an a != 0.
+ - The rotation orbit lies in the kernel, so mu <= 0 wherever that orbit has a dimension. The orbit is the kernel, and
+   theta is a strict local minimum but for rotations, if the lowest transversal eigenvalue is positive.
 
-Elsewhere mu is the second derivative along v, and the orbit need not be in the kernel. Sums of squares and means of
-losses alike: L is the objective of the problem, with its regulariser; where that gives critical points off the sphere
-of its own (lam = 0), the radial direction is not looked at.
+Elsewhere mu is no more than a second derivative, and the orbit need not be in the kernel. L is the objective of the
+problem, sum or mean, with its regulariser if it has one. The radial direction is never looked at: on a critical
+point of a regularised objective (lam = 0) only the directions along its sphere are judged.
 """
 
 from dataclasses import dataclass, replace
@@ -154,7 +154,7 @@ def curvature(
     state = admit_point(problem, state)
     with jax.enable_x64(True), threadpool_limits(limits=_threads(state), user_api="blas"):
         hessian = sphere_hessian(problem, state)
-        if not np.isfinite(hessian.gradient.squared_norm):
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(_in_numpy(hessian.gradient))):
             raise ValueError("need an objective with a finite gradient at the state, got one that is not")
         if method == "dense" or (method == "auto" and Compression(hessian).size <= DENSE):
             return _dense(hessian, transversal, tolerance)
@@ -222,15 +222,22 @@ def _result(
 
 def _eigenpair(hessian: SphereHessian, pair: Pair, limit: float) -> Eigenpair:
     direction = Compression(hessian).as_state(pair.vector)
-    if float(hessian.gradient.inner(direction)) > 0:
+    if _in_numpy(hessian.gradient).inner(direction) > 0:
         direction = -direction
     eigenvalue = pair.value * float(np.exp(hessian.log_unit))
     return Eigenpair(pair.value, eigenvalue, direction, pair.residual, pair.residual <= limit)
 
 
 def _stationarity(hessian: SphereHessian) -> float:
-    residual, gradient = (float(np.sqrt(v.squared_norm)) for v in (hessian.residual(), hessian.gradient))
-    return residual / gradient if gradient > 0 else 0.0
+    state, gradient = _in_numpy(hessian.state), _in_numpy(hessian.gradient)
+    residual = gradient + float(hessian.multiplier) * state
+    length = float(np.sqrt(gradient.squared_norm))
+    return float(np.sqrt(residual.squared_norm)) / length if length > 0 else 0.0
+
+
+def _in_numpy(state: State) -> State:
+    """For a few numbers: jax would compile each operation for the shapes of the problem."""
+    return State(*(None if leaf is None else np.asarray(leaf) for leaf in (state.W, state.H, state.b)))
 
 
 def _threads(state: State) -> int | None:

@@ -7,24 +7,23 @@ et al. 2022; the sphere is that of all coordinates, the bias among them), two op
     Riemannian (their equation 14)   P (Hess L + lam I) P
 
 On the tangent space they differ by lam I alone: same eigenvectors, eigenvalues lam apart. The Riemannian one is the
-Hessian of L on the sphere: along the great circle of a unit tangent v, at every theta,
+Hessian of L on the sphere: along the great circle of a unit tangent v, at every theta, critical or not,
 
     d^2/ds^2 L(cos(s) theta + sin(s) rho v) = rho^2 <v, (Hess L + lam I) v>    at s = 0.
 
-With Q the projection on those tangent vectors that are orthogonal to the rotation orbit too
-(:mod:`~layerpeel.certify.orbit`), Q (Hess L + lam I) Q is the transversal Hessian: that of L on the sphere modulo
-rotations.
+With Q the projection on the tangent vectors that are orthogonal to the rotation orbit (:mod:`layerpeel.certify.orbit`),
+Q (Hess L + lam I) Q is the transversal Hessian: that of L on the sphere modulo rotations.
 
-Units: where L is the loss of an exponential-tailed model without regulariser everything is divided by L, from Hess L /
-L = Hess log L + g g' and lam / L = -<theta, g>/rho^2 with g = grad log L, exact where L underflows; elsewhere the unit
-is 1. Hess log L v is the derivative of the gradient along v, linearised once a point (jax.linearize): six products of
-matrices of the sizes of W, H and W H.
+Units: for an exponential-tailed loss without regulariser everything is divided by L, from Hess L / L = Hess log L +
+g g' and lam / L = -<theta, g>/rho^2 with g = grad log L, exact where L underflows; elsewhere the unit is 1. The
+derivative of the gradient along v is linearised once a point (jax.linearize): six products of matrices of the sizes
+of W, H and W H.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -89,17 +88,17 @@ def sphere_hessian(problem: Problem, state: State) -> SphereHessian:
     of_log = problem.regulariser is None and isinstance(problem.loss, ExponentialTailed)
     orbit = jax.tree.map(jnp.asarray, rotation_orbit(state))
     state = jax.tree.map(jnp.asarray, state)
-    log_unit, gradient, linear = _linearised(problem, state, of_log=of_log)
-    multiplier = -state.inner(gradient) / state.squared_norm
+    gradient, multiplier, log_unit, linear = _linearised(problem, state, of_log=of_log)
     return SphereHessian(state, gradient, multiplier, log_unit, orbit, linear, of_log)
 
 
 @partial(jax.jit, static_argnames="of_log")
-def _linearised(problem: Problem, state: State, *, of_log: bool) -> tuple[Any, State, Callable[[State], State]]:
-    """The logarithm of the unit, the gradient and its derivative; compiled once a problem."""
+def _linearised(problem: Problem, state: State, *, of_log: bool) -> tuple[State, Any, Any, Callable[[State], State]]:
+    """The gradient, lam, the logarithm of the unit, and the derivative of the gradient; compiled once a problem."""
     slope = pure.log_gradient if of_log else pure.gradient
     gradient, linear = jax.linearize(lambda theta: slope(problem, theta), state)
-    return pure.log_objective(problem, state) if of_log else jnp.zeros(()), gradient, linear
+    multiplier = -state.inner(gradient) / state.squared_norm
+    return gradient, multiplier, pure.log_objective(problem, state) if of_log else jnp.zeros(()), linear
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,10 +124,10 @@ class Compression:
         return 1 + (self.hessian.orbit.dimension if self.transversal else 0)
 
     def product(
-        self, x: Float[np.ndarray, "m"], *, lift: float = 0.0, sign: float = 1.0, shift: float = 0.0
+        self, x: Float[np.ndarray, "m"], *, lift: float = 0.0, scale: float = 1.0, shift: float = 0.0
     ) -> Float[np.ndarray, "m"]:
-        """sign A x - shift x, A the operator; what is left out is an eigenspace of A, of eigenvalue ``lift``."""
-        return np.asarray(_product(self.hessian, x, lift, sign, shift, transversal=self.transversal))
+        """scale A x - shift x, A the operator; what is left out is an eigenspace of A, of eigenvalue ``lift``."""
+        return np.asarray(_product(self.hessian, x, lift, scale, shift, transversal=self.transversal))
 
     def project(self, x: Float[np.ndarray, "m"]) -> Float[np.ndarray, "m"]:
         """P x or Q x."""
@@ -136,17 +135,20 @@ class Compression:
 
     def as_state(self, x: Float[np.ndarray, "m"]) -> State:
         """The vector as a State of numpy arrays."""
-        return jax.tree.map(np.asarray, ravel_pytree(self.hessian.state)[1](x))
+        leaves, structure = jax.tree.flatten(self.hessian.state)
+        parts = np.split(x, np.cumsum([leaf.size for leaf in leaves])[:-1])
+        arrays = [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
+        return cast(State, jax.tree.unflatten(structure, arrays))
 
 
 @partial(jax.jit, static_argnames="transversal")
 def _product(
-    hessian: SphereHessian, x: Float[Any, "m"], lift: Any, sign: Any, shift: Any, *, transversal: bool
+    hessian: SphereHessian, x: Float[Any, "m"], lift: Any, scale: Any, shift: Any, *, transversal: bool
 ) -> Float[Any, "m"]:
     vector = ravel_pytree(hessian.state)[1](x)
     inside = _inside(hessian, vector, transversal)
     image = _inside(hessian, hessian.product(inside), transversal) + lift * (vector - inside)
-    return sign * ravel_pytree(image)[0] - shift * x
+    return scale * ravel_pytree(image)[0] - shift * x
 
 
 @partial(jax.jit, static_argnames="transversal")

@@ -11,12 +11,12 @@ and <A.theta, B.theta> = tr(S A B'), S = W'W + HH' of rank r. At the optimum r =
 
 entry by entry in the eigenbasis of S. Neither the basis of the orbit nor a matrix larger than d x d is formed.
 
-L is constant on the orbit, and A.theta commutes with its gradient: with lam = -<theta, grad L>/|theta|^2,
+L is constant on the orbit, and its gradient turns with theta: with lam = -<theta, grad L>/|theta|^2,
 
     (Hess L + lam I) A.theta = A.(grad L + lam theta)
 
-at every theta, for every loss of W H (+ b 1') and every term that rotations leave alone. So the orbit lies in the
-kernel of the Riemannian Hessian at the critical points of the sphere, and in general nowhere else.
+at every theta, for every loss of W H (+ b 1') and every regulariser that rotations leave alone. So the orbit lies in
+the kernel of the Riemannian Hessian at the critical points of the sphere, and in general nowhere else.
 """
 
 from dataclasses import dataclass

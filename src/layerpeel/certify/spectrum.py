@@ -1,12 +1,12 @@
-"""Extreme eigenpairs of a symmetric operator on a subspace, dense for small sizes and by Lanczos for large ones.
+"""Extreme eigenpairs of a symmetric operator A on a subspace: dense for small sizes, by Lanczos for large ones.
 
-Dense: all eigenvalues from the matrix, what is left out of the subspace lifted above them. Lanczos: scipy's ARPACK,
-which needs products alone. What is left out is lifted to the Rayleigh quotient of a random vector, which no extreme
-eigenvalue of the subspace can be inside of, and the operator is shifted by about its norm, so that ARPACK's tolerance
-is relative to the norm also where the eigenvalue is zero. Every residual is measured with the operator itself.
+Dense: the matrix of A, the complement of the subspace lifted above all its eigenvalues. Lanczos: scipy's ARPACK, from
+products alone. The complement is lifted to the Rayleigh quotient of a vector of the subspace, which lies between its
+ends, so that neither end can be taken for it; A is divided by about its norm and shifted by 1, so that ARPACK's
+tolerance is relative to the norm also where the eigenvalue is zero. Every residual is measured with A itself.
 
-A Lanczos run that has converged has found an eigenvalue to within its residual; that none lies below is as sure as that
-the random start is not orthogonal to its eigenvector. Multiplicities are not counted: only the dense way counts.
+What converged is an eigenvalue to within its residual; that none lies beyond it is as sure as that the random start
+is not orthogonal to its eigenvector. Lanczos does not count multiplicities; the dense way does.
 """
 
 from dataclasses import dataclass
@@ -38,9 +38,9 @@ class Operator(Protocol):
         """Codimension of the subspace."""
 
     def product(
-        self, x: Float[np.ndarray, "m"], *, lift: float = 0.0, sign: float = 1.0, shift: float = 0.0
+        self, x: Float[np.ndarray, "m"], *, lift: float = 0.0, scale: float = 1.0, shift: float = 0.0
     ) -> Float[np.ndarray, "m"]:
-        """sign A x - shift x, with the eigenvalue ``lift`` of A on the complement of the subspace."""
+        """scale A x - shift x, with the eigenvalue ``lift`` of A on the complement of the subspace."""
 
     def project(self, x: Float[np.ndarray, "m"]) -> Float[np.ndarray, "m"]:
         """The part of x in the subspace."""
@@ -68,7 +68,7 @@ def dense_eigenpairs(operator: Operator) -> tuple[Float[np.ndarray, "k"], Pair, 
     eye = np.eye(operator.size)
     matrix = np.stack([operator.product(e) for e in eye])
     complement = eye - np.stack([operator.project(e) for e in eye])
-    above = 2 * np.abs(matrix).sum(axis=0).max() + np.finfo(float).tiny
+    above = 2 * np.abs(matrix).sum(axis=0).max() or 1.0  # twice a bound of the norm
     lifted = matrix + above * complement
     values, vectors = eigh((lifted + lifted.T) / 2, driver="evd")
     kept = operator.size - operator.removed
@@ -90,7 +90,7 @@ class Lanczos:
     def lowest(self, operator: Operator, start: Float[np.ndarray, "m"], *, norm: float) -> Pair:
         """The lowest pair, from ``start``, for an operator of about this ``norm``: the last one that converged."""
         pair = pair_of(operator, start)
-        counted = _Counted(operator, lift=pair.value, sign=1.0, shift=2 * norm or 1.0)
+        counted = _Counted(operator, lift=pair.value, scale=1 / (2 * norm or 1.0), shift=1.0)
         for tolerance in (FIRST_TOLERANCE, self.tolerance / 4):
             if pair.residual > tolerance * norm:
                 found = _lowest_vector(counted, pair.vector, tolerance, self.products - counted.taken)
@@ -103,13 +103,13 @@ class Lanczos:
         """The highest pair to ``FIRST_TOLERANCE``, which needs no norm; its value is good to the square of that."""
         pair = pair_of(operator, start)
         spread = float(np.hypot(pair.value, pair.residual))  # |A v| of a random unit v
-        counted = _Counted(operator, lift=pair.value, sign=-1.0, shift=spread or 1.0)
+        counted = _Counted(operator, lift=pair.value, scale=-1 / (spread or 1.0), shift=1.0)
         found = _lowest_vector(counted, pair.vector, FIRST_TOLERANCE / 4, self.products)
         return pair if found is None else pair_of(operator, found)
 
 
 class _Counted:
-    """sign A - shift I as ARPACK takes it, counting its products."""
+    """scale A - I as ARPACK takes it, counting its products."""
 
     def __init__(self, operator: Operator, **options: float) -> None:
         self.operator = operator
@@ -122,9 +122,7 @@ class _Counted:
 
 
 def start_vector(size: int) -> Float[np.ndarray, "m"]:
-    """The fixed random start, of a stream of its own: ``default_rng(0)`` itself may have drawn the
-    point in question.
-    """
+    """The fixed random start, of a stream of its own: the point may be what ``default_rng(0)`` itself draws."""
     return np.random.default_rng(0).spawn(1)[0].standard_normal(size)
 
 
