@@ -231,3 +231,11 @@ class RootLoss(lp.Loss):
 
     def value(self, Z, Y):
         return jnp.sum(jnp.sqrt(jnp.abs(Z)), axis=0)
+
+
+def test_print_tells_the_ends_the_kernel_and_no_arrays():
+    problem = lp.ulpm(3, 2, 3, reduction="sum")
+    said = str(lp.curvature(problem, problem.optimum(rho2=8.0).state))
+    assert "2.04233, across rotations from 0.694007" in said
+    assert "kernel of dimension 3, rotations 3" in said
+    assert "array" not in said

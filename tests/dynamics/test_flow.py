@@ -274,10 +274,13 @@ def test_the_origin_is_a_critical_point_where_the_flow_stays():
     assert float(run.metrics.loss[0, -1]) == pytest.approx(np.log(4))
 
 
-def test_three_classes_on_a_line_cannot_be_separated_and_the_flow_says_how_far_it_came():
+def test_three_classes_on_a_line_cannot_be_separated_and_the_flow_says_how_far_it_came(monkeypatch):
+    """The loss tends to a positive number, so that s grows like t itself and log t = 1000 is out of reach."""
+    monkeypatch.setattr(cvode, "MOST_STEPS", 1500)
     problem = lp.ulpm(3, 2, 1)
     run = lp.flow(problem, problem.init(0), log_time=1e3)
-    assert run.outcome in (lp.Outcome.STALLED, lp.Outcome.NONFINITE, lp.Outcome.REACHED, lp.Outcome.DRIFTED)
+    assert run.outcome is lp.Outcome.STALLED
+    assert 5 < float(run.metrics.log_time[-1]) < 1e3
     assert float(run.metrics.loss[0, -1]) > 0.1
 
 

@@ -1,17 +1,16 @@
 """A real network on real images, end to end: trained past zero error, recorded, drawn, resumed, on one rank or two."""
 
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import fields
-from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 import xarray
 from networks.ranks import run_ranks
+from pressing import pressed
 from safetensors.torch import load_file
 
 from layerpeel.collapse import rates
@@ -106,10 +105,7 @@ def test_its_figures_are_drawn_from_the_record_and_no_checkpoint_is_left(kept, t
 
 def test_an_interrupted_run_is_kept_and_resumed_to_the_same_bits(kept, tmp_path):
     whole = kept[1].record
-    bar = mock.MagicMock()
-    bar.return_value.__enter__.return_value = lambda done: signal.raise_signal(signal.SIGINT) if done == 30 else None
-    bar.return_value.__exit__.return_value = False
-    with mock.patch("layerpeel.networks.training.train.progress_bar", bar):
+    with pressed("layerpeel.networks.training.train.progress_bar", at=30):
         part = conduct(SMALL, tmp_path / "run", progress=False)
     assert part.outcome == "INTERRUPTED"
     assert 1 < read_record(tmp_path / "run").metrics.sizes["record"] < 8

@@ -119,6 +119,18 @@ class Curvature:
             low, relative=low.relative - self.relative_multiplier, eigenvalue=low.eigenvalue - self.multiplier
         )
 
+    def __str__(self) -> str:
+        ends = f"between {self.lowest.eigenvalue:.6g} and {self.highest.eigenvalue:.6g}"
+        across = "" if self.transversal is None else f", across rotations from {self.transversal.eigenvalue:.6g}"
+        kernel = "not counted" if self.kernel_dimension is None else f"{self.kernel_dimension}"
+        return (
+            f"Riemannian Hessian on the sphere: eigenvalues {ends}{across}; "
+            f"projected from {self.projected.eigenvalue:.6g} (lam = {self.multiplier:.6g}); "
+            f"kernel of dimension {kernel}, rotations {self.orbit_dimension}; "
+            f"|grad L + lam theta| / |grad L| = {self.stationarity:.3g}; {self.method}, "
+            f"{'converged' if self.converged else 'NOT converged'}."
+        )
+
 
 def curvature(
     problem: Problem,

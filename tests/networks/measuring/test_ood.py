@@ -206,10 +206,10 @@ def auroc(inside, outside):
 class Detector:
     """A small VGG with batch normalisation, trained for a few epochs, and the scores of images by its features."""
 
-    def __init__(self, images, *, epochs):
+    def __init__(self, images, *, epochs, seed=0):
         self.centre, self.spread = images.train_images.mean(), images.train_images.std()
         pixels, labels = self.inputs(images.train_images), torch.from_numpy(images.train_labels)
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         self.model = build_model("vgg11-bn", num_classes=10, image_size=pixels.shape[-1], width=1 / 8)
         optimizer = torch.optim.SGD(self.model.parameters(), lr=0.05, momentum=0.9)
         for rows in (rows for _ in range(epochs) for rows in torch.randperm(len(labels)).split(64)):
@@ -248,13 +248,13 @@ def shuffled_pixels(images):
 
 
 def test_both_tell_digits_from_noise_and_from_their_own_pixels_shuffled():
+    """The median of five networks: SGD is chaotic, and one of them (0.76 to 0.97) is another on another processor."""
     digits = data.digits()
-    detector = Detector(digits, epochs=20)
+    detectors = [Detector(digits, epochs=20, seed=seed) for seed in range(5)]
     for outside in (noise(digits), shuffled_pixels(digits)):
-        found = detector.aurocs(digits.test_images, outside)
-        # SGD is chaotic, and rounds otherwise on another processor: 0.97 and 0.91 on an EPYC, 0.76 for one on a Xeon.
-        assert found["neco"] > 0.65
-        assert found["nci"] > 0.65  # 0.87 and 0.85 there; noise has large logits, so that they do not help: 0.72
+        found = [detector.aurocs(digits.test_images, outside) for detector in detectors]
+        assert np.median([scores["neco"] for scores in found]) > 0.85  # 0.92 and 0.92
+        assert np.median([scores["nci"] for scores in found]) > 0.75  # 0.82 and 0.81
 
 
 def enlarged(digits, side=28):
