@@ -163,7 +163,7 @@ def test_imbalance_and_a_fixed_head_are_options_and_named_in_the_title(tmp_path)
     assert "bias" not in done.record.arrays
 
 
-@pytest.mark.parametrize("name", ["figure-3", "figure-3-small"])
+@pytest.mark.parametrize("name", ["figure-3", "figure-3-bn", "figure-3-small"])
 def test_the_recipes_of_figure_3_are_training_without_weight_decay(name):
     recipe = read_recipe(f"runs/{name}.toml", {})
     assert isinstance(recipe, Network)
