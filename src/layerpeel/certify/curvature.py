@@ -163,6 +163,8 @@ def curvature(
         raise ValueError(
             f"need a problem without a constraint for the sphere of its states, got {problem.constraint!r}"
         )
+    if problem.depth > 2:
+        raise ValueError(f"need a problem of two factors, W and H, got depth={problem.depth}")
     state = admit_point(problem, state)
     with jax.enable_x64(True), threadpool_limits(limits=_threads(state), user_api="blas"):
         hessian = sphere_hessian(problem, state)

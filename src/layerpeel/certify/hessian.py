@@ -33,7 +33,7 @@ from jaxtyping import Float
 
 from layerpeel.certify.orbit import RotationOrbit, rotation_orbit
 from layerpeel.certify.sphere import tangent
-from layerpeel.problem import ExponentialTailed, Problem, State
+from layerpeel.problem import Problem, State
 from layerpeel.problem import objective as pure
 
 __all__ = ["Compression", "SphereHessian", "sphere_hessian"]
@@ -85,7 +85,7 @@ class SphereHessian:
 
 def sphere_hessian(problem: Problem, state: State) -> SphereHessian:
     """The Hessian at ``state``, one point of numpy arrays that is not 0. Within ``jax.enable_x64``."""
-    of_log = problem.regulariser is None and isinstance(problem.loss, ExponentialTailed)
+    of_log = problem.regulariser is None and problem.loss.vanishes
     orbit = jax.tree.map(jnp.asarray, rotation_orbit(state))
     state = jax.tree.map(jnp.asarray, state)
     gradient, multiplier, log_unit, linear = _linearised(problem, state, of_log=of_log)

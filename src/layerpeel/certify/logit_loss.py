@@ -36,7 +36,7 @@ class LogitLoss:
         problem = self.problem
         if not isinstance(problem, Problem):
             raise ValueError(f"need a layerpeel.Problem, got {type(problem).__name__}")
-        if problem.bias or problem.regulariser is not None or problem.constraint is not None:
+        if not problem.plain:
             raise ValueError(
                 "need a problem without bias, regulariser and constraint, whose loss depends on W H alone, got one with"
             )

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from layerpeel.problem import Problem, State
 from layerpeel.problem.boundary import admit
+from layerpeel.problem.objective import features
 from layerpeel.separation import margin_bound
 
 __all__ = ["Margin", "margin"]
@@ -39,14 +40,14 @@ class Margin:
 def margin(problem: Problem, state: State) -> Margin:
     """The margins of ``state`` and their ratio to the bound of Lemma 3.1.
 
-    For a bias see :func:`layerpeel.separation.margin_bound`.
+    For a bias see :func:`layerpeel.separation.margin_bound`; with hidden layers rho^2 counts the features that enter W.
 
     Raises:
         ValueError: for a state that does not fit the problem.
     """
     state = admit(problem, state)
     q = _margins(problem, state)
-    squared_norm = np.sum(state.W**2, axis=(-2, -1)) + np.sum(state.H**2, axis=(-2, -1))
+    squared_norm = np.sum(state.W**2, axis=(-2, -1)) + np.sum(features(state) ** 2, axis=(-2, -1))
     squared_bias = None if state.b is None else np.sum(state.b**2, axis=-1)
     bound = margin_bound(problem.n, squared_norm, squared_bias=squared_bias)
     with np.errstate(invalid="ignore"):
@@ -54,7 +55,7 @@ def margin(problem: Problem, state: State) -> Margin:
 
 
 def _margins(problem: Problem, state: State) -> Float[np.ndarray, "*seed N"]:
-    Z = state.W @ state.H + (0.0 if state.b is None else state.b[..., None])
+    Z = state.W @ features(state) + (0.0 if state.b is None else state.b[..., None])
     own = np.arange(problem.K)[:, None] == problem.labels
     rivals = np.where(own, -np.inf, Z).max(axis=-2)
     return np.where(own, Z, 0.0).sum(axis=-2) - rivals

@@ -11,7 +11,7 @@ where tau, finite from t = 0 on, is carried as one more state. Two choices of c:
   about log log t. For exponential-tailed losses with nothing added.
 - c = 1 + t (:class:`LogClock`): s = tau. For objectives that need not go to 0: regularised ones, any loss.
 
-Here states are flat vectors y = (W, H, b, tau) of jax, as an integrator takes them.
+Here states are flat vectors y = (W, H, b, hidden, tau) of jax, as an integrator takes them.
 """
 
 import abc
@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from layerpeel.problem import ExponentialTailed, Problem, State
+from layerpeel.problem import Problem, State
 from layerpeel.problem import objective as pure
 
 __all__ = [
@@ -70,8 +70,7 @@ class LogClock(Clock):
 
 def clock_of(problem: Problem) -> Clock:
     """The loss clock where the objective is known to go to 0 with its logarithm exact, else the log clock."""
-    vanishing = problem.regulariser is None and isinstance(problem.loss, ExponentialTailed)
-    return LossClock() if vanishing else LogClock()
+    return LossClock() if problem.vanishes else LogClock()
 
 
 def tau_of(log_time: Any) -> Any:
@@ -86,15 +85,16 @@ def log_time_of(tau: Any) -> Any:
 
 
 def flatten(state: State, tau: float) -> Float[np.ndarray, "m"]:
-    """y = (W, H, b, tau)."""
+    """y = (W, H, b, hidden, tau)."""
     return np.concatenate([*(np.ravel(leaf) for leaf in jax.tree.leaves(state)), [tau]])
 
 
 def unflatten(problem: Problem, y: Float[Any, "m"]) -> tuple[State, Float[Any, ""]]:
     """The state and tau of y."""
-    K, d, N = problem.K, problem.d, problem.N
-    W, H = y[: K * d].reshape(K, d), y[K * d : (K + N) * d].reshape(d, N)
-    return State(W, H, y[(K + N) * d : -1] if problem.bias else None), y[-1]
+    shapes, tree = jax.tree.flatten(problem.shapes, is_leaf=lambda x: isinstance(x, tuple))
+    ends = np.cumsum([np.prod(shape) for shape in shapes])
+    leaves = [y[end - np.prod(shape) : end].reshape(shape) for shape, end in zip(shapes, ends, strict=True)]
+    return tree.unflatten(leaves), y[-1]
 
 
 @partial(jax.jit, static_argnames="clock")

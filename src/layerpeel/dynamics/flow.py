@@ -14,7 +14,7 @@ import numpy as np
 from layerpeel.dynamics.course import Course
 from layerpeel.dynamics.crew import run_all
 from layerpeel.dynamics.trajectory import Trajectory
-from layerpeel.problem import ExponentialTailed, Problem, State
+from layerpeel.problem import Problem, State
 from layerpeel.problem.boundary import admit, has_seed_axis
 from layerpeel.progress import progress_bar
 from layerpeel.sampling import record_times
@@ -113,7 +113,7 @@ def _need_reachable(problem: Problem, since: float, until: float) -> None:
         raise ValueError(
             f"need log t <= {UNDERFLOW:g} with a regulariser (the flow is at rest long before), got {until:g}"
         )
-    if not isinstance(problem.loss, ExponentialTailed):
+    if not problem.loss.vanishes:
         raise ValueError(
             f"need log t <= {UNDERFLOW:g} for {type(problem.loss).__name__}, a loss without its logarithm: "
             f"make it a layerpeel.ExponentialTailed to go beyond, got {until:g}"

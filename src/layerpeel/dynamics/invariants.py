@@ -42,9 +42,9 @@ class Invariants:
         """Name -> distance from the start's value, relative to the size of what it is the difference of.
 
         ``balance_drift`` = |B - B0|_F / (|W'W|_F + |HH'|_F) with B = W'W - HH', ``column_sum_drift`` = |1'W - 1'W0| /
-        |W|_F. Nothing where nothing is conserved: with a regulariser.
+        |W|_F. Nothing where nothing of the kind is conserved: with a regulariser, a constraint or hidden layers.
         """
-        if self.problem.regulariser is not None:
+        if not self._conserves:
             return {}
         drifts = {"balance_drift": _ratio(np.linalg.norm(self._balance_change(state)), _size(state))}
         if self._shifts:
@@ -54,13 +54,18 @@ class Invariants:
 
     def broken(self, state: State) -> bool:
         """Whether W'W - HH' has drifted by more than 1% of itself and more than 1e-8 of its size."""
-        if self.problem.regulariser is not None:
+        if not self._conserves:
             return False
         change = np.linalg.norm(self._balance_change(state))
         return bool(change > 1e-2 * np.linalg.norm(balance(self.start)) and change > 1e-8 * _size(state))
 
     def _balance_change(self, state: State) -> Float[np.ndarray, "d d"]:
         return balance(state) - balance(self.start)
+
+    @property
+    def _conserves(self) -> bool:
+        problem = self.problem
+        return problem.regulariser is None and problem.constraint is None and problem.depth == 2
 
     @cached_property
     def _shifts(self) -> bool:

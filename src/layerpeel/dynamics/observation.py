@@ -53,5 +53,6 @@ def _measure(problem: Problem, W: Any, H: Any, b: Any) -> dict[str, float]:
 
 
 def _members(states: State) -> list[tuple[Any, Any, Any]]:
+    """Seed by seed the classifiers, the features that enter them, and the bias."""
     biases = [None] * len(states.W) if states.b is None else states.b
-    return list(zip(states.W, states.H, biases, strict=True))
+    return list(zip(states.W, pure.features(states), biases, strict=True))

@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from layerpeel.problem import objective as pure
-from layerpeel.problem.losses import CrossEntropy, ExponentialTailed
+from layerpeel.problem.losses import CrossEntropy
 from layerpeel.problem.state import State
 
 if TYPE_CHECKING:
@@ -64,10 +64,12 @@ def not_problem_5(problem: "Problem") -> str | None:
     """Why (5) is not the limit of this problem, as "need ..., got ..."; None if it is."""
     if problem.bias:
         return "need a problem without bias, whose margins are homogeneous, got one with"
+    if problem.depth > 2:
+        return f"need a problem of two factors, W and H, got depth={problem.depth}"
     for name in ("regulariser", "constraint"):
         if getattr(problem, name) is not None:
             return f"need a problem without {name}: problem (5) belongs to the unconstrained model, got one with"
-    if not isinstance(problem.loss, ExponentialTailed):
+    if not problem.loss.vanishes:
         return f"need an exponential-tailed loss, whose descent separates as problem (5), got {problem.loss!r}"
     return None
 
@@ -111,7 +113,7 @@ def log_smoothed_odds(problem: "Problem", state: State) -> Float[Any, ""]:
 
     e^L = prod_i (1 + sum_j e^{-m_ji}), so it is at least -q_min. nan unless L < log 2, and for another loss.
     """
-    if not isinstance(problem.loss, CrossEntropy):
+    if problem.loss != CrossEntropy():
         return jnp.array(jnp.nan)
     log_loss = pure.log_objective(problem, state) + (0.0 if problem.reduction == "sum" else np.log(problem.N))
     loss = jnp.exp(jnp.minimum(log_loss, 0.0))

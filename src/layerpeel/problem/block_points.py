@@ -90,7 +90,7 @@ def _log_multiplier(K: int, m: int, c: float) -> float:
 
 
 def _admit(problem: "Problem", blocks: Sequence[int]) -> tuple[int, ...]:
-    if not isinstance(problem.loss, CrossEntropy) or not problem.balanced or problem.bias:
+    if problem.loss != CrossEntropy() or not problem.balanced or problem.bias:
         raise ValueError("need cross-entropy, equal class sizes and no bias for block points, got another problem")
     if problem.regulariser is not None or problem.constraint is not None:
         raise ValueError("need a problem without regulariser and constraint for block points, got one with")

@@ -38,13 +38,18 @@ def admit(problem: "Problem", state: State) -> State:
     if (state.b is not None) != problem.bias:
         needed, got = ("a bias b", "none") if problem.bias else ("no bias", "one")
         raise ValueError(f"need {needed} in the state of this problem, got {got}")
+    if (state.hidden is not None) != (problem.depth > 2):
+        needed = f"{problem.depth - 2} hidden layers" if problem.depth > 2 else "no hidden layers"
+        raise ValueError(f"need {needed} in the state of this problem, got {'some' if problem.depth == 2 else 'none'}")
     lead = np.shape(state.W)[:-2]
     if len(lead) > 1:
         raise ValueError(f"need at most one seed axis before (K, d), got W of shape {np.shape(state.W)}")
-    W = _admit_array("W", state.W, (*lead, problem.K, problem.d))
-    H = _admit_array("H", state.H, (*lead, problem.d, problem.N))
-    b = None if state.b is None else _admit_array("b", state.b, (*lead, problem.K))
-    return State(W, H, b)
+    shapes = problem.shapes
+    leaves = {
+        name: None if shape is None else _admit_array(name, getattr(state, name), (*lead, *shape))
+        for name, shape in vars(shapes).items()
+    }
+    return State(**leaves)
 
 
 def has_seed_axis(state: State) -> bool:

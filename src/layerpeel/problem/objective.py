@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "alignment",
+    "features",
     "gradient",
     "log_gradient",
     "log_logit_gradient",
@@ -32,9 +33,18 @@ __all__ = [
 
 
 def logits(state: State) -> Float[Any, "K N"]:
-    """Z = W H + b 1'."""
-    Z = _product(state.W, state.H)
+    """Z = W M_1 .. M_L H + b 1'."""
+    Z = _product(state.W, features(state))
     return Z if state.b is None else Z + state.b[:, None]
+
+
+def features(state: State) -> Float[Any, "*seed d N"]:
+    """M_1 .. M_L H, what enters the classifiers: H itself in a model without hidden layers."""
+    H = state.H
+    layers = 0 if state.hidden is None else state.hidden.shape[-3]
+    for i in reversed(range(layers)):
+        H = state.hidden[..., i, :, :] @ H
+    return H
 
 
 @jax.custom_jvp
@@ -65,7 +75,7 @@ def objective(problem: "Problem", state: State) -> Float[Any, ""]:
 
 def log_objective(problem: "Problem", state: State) -> Float[Any, ""]:
     """log of :func:`objective`: exact past underflow when the loss is exponential-tailed and not regularised."""
-    if problem.regulariser is not None or not isinstance(problem.loss, ExponentialTailed):
+    if problem.regulariser is not None or not problem.loss.vanishes:
         return jnp.log(objective(problem, state))
     return log_reduced(problem, logits(state))
 

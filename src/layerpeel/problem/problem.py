@@ -11,9 +11,10 @@ from jaxtyping import Float, Int
 
 from layerpeel.problem import objective as pure
 from layerpeel.problem.boundary import evaluate
-from layerpeel.problem.constraints import Constraint, Regulariser
+from layerpeel.problem.constraints import Constraint
 from layerpeel.problem.losses import CrossEntropy, Loss
-from layerpeel.problem.optimum import Optimum, optimum
+from layerpeel.problem.optima import Optimum, optimum
+from layerpeel.problem.regularisers import Regulariser
 from layerpeel.problem.state import State
 
 __all__ = ["Problem"]
@@ -24,12 +25,13 @@ REDUCTIONS = ("mean", "sum")
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["regulariser", "constraint"],
-    meta_fields=["K", "n", "d", "loss", "reduction", "bias"],
+    meta_fields=["K", "n", "d", "loss", "reduction", "bias", "depth"],
 )
 @dataclass(frozen=True)
 class Problem:
     """min over W [K, d], H [d, N] (and b [K]) of reduce_i loss((W H + b 1')_i, y_i) + R(W, H, b).
 
+    With ``depth`` > 2 there are depth - 2 linear layers M [d, d] between them: W M_1 .. M_L H.
     The first n_1 columns of H belong to class 0, the next n_2 to class 1, and so on. A pytree: ``regulariser`` and
     ``constraint`` are its data, the rest is static.
 
@@ -42,9 +44,10 @@ class Problem:
         constraint: a :class:`Constraint` that descent projects onto, or None.
         reduction: "mean" over the N samples (the paper's experiment) or "sum" (its theory).
         bias: whether the model has a bias b.
+        depth: number of factors of the logits, 2 for W and H alone.
 
     Raises:
-        ValueError: for K < 2, d < 1, a class size < 1, class sizes that are not K, an unknown reduction.
+        ValueError: for K < 2, d < 1, depth < 2, a class size < 1, class sizes that are not K, an unknown reduction.
     """
 
     K: int
@@ -55,10 +58,12 @@ class Problem:
     constraint: Constraint | None = None
     reduction: Literal["mean", "sum"] = "mean"
     bias: bool = False
+    depth: int = 2
 
     def __post_init__(self) -> None:
         _need_integer("K", self.K, least=2)
         _need_integer("d", self.d, least=1)
+        _need_integer("depth", self.depth, least=2)
         object.__setattr__(self, "n", _class_sizes(self.K, self.n))
         if self.reduction not in REDUCTIONS:
             raise ValueError(f"need reduction to be one of {', '.join(REDUCTIONS)}, got {self.reduction!r}")
@@ -73,6 +78,24 @@ class Problem:
     def N(self) -> int:
         """Number of samples, sum of the class sizes."""
         return sum(self.n)
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing is added to the loss of Z = W H: no bias, regulariser, constraint or hidden layer."""
+        return not self.bias and self.regulariser is None and self.constraint is None and self.depth == 2
+
+    @property
+    def vanishes(self) -> bool:
+        """Whether the objective can go to 0, with its logarithm known: an exponential-tailed loss, nothing added."""
+        return self.regulariser is None and self.constraint is None and self.loss.vanishes
+
+    @property
+    def shapes(self) -> State:
+        """The shapes of W, H, b and hidden, None for what the model does not have."""
+        L = self.depth - 2
+        return State(
+            (self.K, self.d), (self.d, self.N), (self.K,) if self.bias else None, (L, self.d, self.d) if L else None
+        )
 
     @property
     def balanced(self) -> bool:
@@ -90,9 +113,10 @@ class Problem:
         return (np.arange(self.K)[:, None] == self.labels).astype(np.float64)
 
     def init(self, seed: Any = 0, *, scale: Any = 0.1) -> State:
-        """W, then H, with entries N(0, scale^2) from ``numpy.random.default_rng(seed)`` in row-major order; b = 0.
+        """W, H, then hidden, with entries N(0, scale^2) from ``numpy.random.default_rng(seed)``, row by row; b = 0.
 
-        Several seeds give a leading seed axis; seed by seed the same numbers as one at a time.
+        Projected onto the constraint, where there is one. Several seeds give a leading seed axis; seed by seed the
+        same numbers as one at a time.
         """
         if not (isinstance(scale, int | float | np.number) and np.isfinite(scale) and scale >= 0):
             raise ValueError(f"need scale >= 0 and finite, got scale={scale!r}")
@@ -103,9 +127,11 @@ class Problem:
             return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
         _need_integer("seed", seed, least=0)
         rng = np.random.default_rng(seed)
-        W = rng.normal(0.0, float(scale), (self.K, self.d))
-        H = rng.normal(0.0, float(scale), (self.d, self.N))
-        return State(W, H, np.zeros(self.K) if self.bias else None)
+        shapes = self.shapes
+        W, H = (rng.normal(0.0, float(scale), shape) for shape in (shapes.W, shapes.H))
+        hidden = None if shapes.hidden is None else rng.normal(0.0, float(scale), shapes.hidden)
+        state = State(W, H, np.zeros(self.K) if self.bias else None, hidden)
+        return state if self.constraint is None else evaluate(_project, self, state)
 
     def objective(self, state: State) -> Any:
         """The objective: a float, or an array with one entry a seed."""
@@ -126,6 +152,11 @@ class Problem:
     def optimum(self, of: Literal["loss", "margin", "separation"] = "loss", *, rho2: float | None = None) -> Optimum:
         """The global optimum in closed form, where one is known: see :func:`layerpeel.problem.optimum.optimum`."""
         return optimum(self, of, rho2=rho2)
+
+
+def _project(problem: Problem, state: State) -> State:
+    assert problem.constraint is not None
+    return problem.constraint.project(state)
 
 
 def _class_sizes(K: int, n: int | Sequence[int]) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""A point of a layer-peeled model: the classifiers, the features and, where the model has one, the bias.
+"""A point of a layer-peeled model: the classifiers, the features and, where the model has them, bias and hidden layers.
 
 States are the vectors of one Euclidean space, with the Frobenius inner product <theta, phi> = <W, W'> + <H, H'> (+ <b,
 b'>): they add, subtract and scale. All of it works on arrays of numpy and of jax, and seed by seed where there is a
@@ -16,26 +16,30 @@ __all__ = ["State"]
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class State:
-    """theta = (W, H, b), a pytree; an optional leading axis holds one point a seed.
+    """theta = (W, H, b, M), a pytree; an optional leading axis holds one point a seed.
 
     Attributes:
         W: classifiers, rows w_k, shape (K, d) or (seeds, K, d).
         H: features, columns class by class, shape (d, N) or (seeds, d, N).
         b: bias, shape (K,) or (seeds, K); None for a model without.
+        hidden: linear layers M_1 .. M_L between H and W, shape (L, d, d) or (seeds, L, d, d); None for a model without.
     """
 
     W: Any
     H: Any
     b: Any = None
+    hidden: Any = None
 
     def inner(self, other: "State") -> Any:
         """<theta, other>, the Frobenius inner product; one number a seed."""
-        matrices = (self.W * other.W).sum((-2, -1)) + (self.H * other.H).sum((-2, -1))
-        return matrices if self.b is None else matrices + (self.b * other.b).sum(-1)
+        total = (self.W * other.W).sum((-2, -1)) + (self.H * other.H).sum((-2, -1))
+        if self.b is not None:
+            total = total + (self.b * other.b).sum(-1)
+        return total if self.hidden is None else total + (self.hidden * other.hidden).sum((-3, -2, -1))
 
     @property
     def squared_norm(self) -> Any:
-        """rho^2 = |W|_F^2 + |H|_F^2 (+ |b|^2); one number a seed."""
+        """rho^2 = |W|_F^2 + |H|_F^2 (+ |b|^2 + sum_l |M_l|_F^2); one number a seed."""
         return self.inner(self)
 
     def __add__(self, other: "State") -> "State":

@@ -1,12 +1,5 @@
-"""Losses of a sample: what is summed over the columns of the logits.
+"""Cross-entropy, with or without label smoothing, exact at every margin with its logarithm and its derivatives."""
 
-A loss answers one question: its value at logits Z [K, N] with one-hot labels Y [K, N], column by column;
-derivatives are automatic. Nothing more is required to descend. A loss that decays exponentially underflows float64
-(at a margin of about 708, where the compiler flushes what is smaller to 0), so :class:`ExponentialTailed` asks for
-the logarithm of the value too; with it log-domain objectives and gradients stay exact far beyond.
-"""
-
-import abc
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,39 +7,47 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-__all__ = ["CrossEntropy", "ExponentialTailed", "Loss"]
+from layerpeel.problem.losses.loss import ExponentialTailed
 
-
-class Loss(abc.ABC):
-    """The loss of each sample. Subclass it with ``value`` alone, a pure function."""
-
-    @abc.abstractmethod
-    def value(self, Z: Float[Any, "K N"], Y: Float[Any, "K N"]) -> Float[Any, "N"]:
-        """The losses at logits Z for one-hot labels Y, in jax.numpy operations."""
-
-
-class ExponentialTailed(Loss):
-    """A loss that goes to 0 exponentially in the margin, with its logarithm."""
-
-    @abc.abstractmethod
-    def log_value(self, Z: Float[Any, "K N"], Y: Float[Any, "K N"]) -> Float[Any, "N"]:
-        """log of ``value``, exact also where ``value`` underflows."""
+__all__ = ["CrossEntropy", "log_odds_against", "log_softplus"]
 
 
 @dataclass(frozen=True)
 class CrossEntropy(ExponentialTailed):
-    """l(z, y) = -log softmax(z)_y = log(1 + sum_{j != y} exp(z_j - z_y)).
+    """l(z, y) = -log softmax(z)_y = log(1 + sum_{j != y} exp(z_j - z_y)), smoothed by a: against (1-a) e_y + a/K 1.
 
-    Zero only at infinite margin; invariant to adding a constant to z. Neither the value nor its derivative cancels:
-    both are sums over the wrong classes alone.
+    Without smoothing zero only at infinite margin; with it, l + (a/K) sum_j (z_y - z_j) is least at a finite one and
+    positive there. Invariant to adding a constant to z. Neither the value nor its derivative cancels: both are sums
+    over the wrong classes alone.
+
+    Attributes:
+        label_smoothing: a, the weight of the uniform labels, 0 <= a < 1 (Szegedy et al. 2016).
     """
 
+    label_smoothing: int | float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.label_smoothing, int | float) and 0 <= self.label_smoothing < 1):
+            raise ValueError(f"need 0 <= label_smoothing < 1, got label_smoothing={self.label_smoothing!r}")
+
+    @property
+    def vanishes(self) -> bool:
+        """Only without smoothing."""
+        return self.label_smoothing == 0
+
     def value(self, Z: Float[Any, "K N"], Y: Float[Any, "K N"]) -> Float[Any, "N"]:  # noqa: D102
-        return _cross_entropy(Z, Y)
+        return _cross_entropy(Z, Y) if self.vanishes else _cross_entropy(Z, Y) + self._pull(Z, Y)
 
     def log_value(self, Z: Float[Any, "K N"], Y: Float[Any, "K N"]) -> Float[Any, "N"]:  # noqa: D102
-        wrong = jnp.where(Y > 0, -jnp.inf, _leads(Z, Y))
-        return log_softplus(jax.nn.logsumexp(wrong, axis=0))
+        return log_softplus(log_odds_against(Z, Y)) if self.vanishes else jnp.log(self.value(Z, Y))
+
+    def _pull(self, Z: Float[Any, "K N"], Y: Float[Any, "K N"]) -> Float[Any, "N"]:
+        return -self.label_smoothing * jnp.mean(_leads(Z, Y), axis=0)
+
+
+def log_odds_against(Z: Float[Any, "K N"], Y: Float[Any, "K N"]) -> Float[Any, "N"]:
+    """log sum_{j != y} exp(z_j - z_y), the log odds against the label."""
+    return jax.nn.logsumexp(jnp.where(Y > 0, -jnp.inf, _leads(Z, Y)), axis=0)
 
 
 def _leads(Z: Float[Any, "K N"], Y: Float[Any, "K N"]) -> Float[Any, "K N"]:

@@ -1,0 +1,6 @@
+"""Global optima, in closed form where one is known."""
+
+from layerpeel.problem.optima.known import optimum
+from layerpeel.problem.optima.optimum import Optimum
+
+__all__ = ["Optimum", "optimum"]
