@@ -61,8 +61,8 @@ def test_an_optimum_lies_in_its_set_and_no_velocity_inside_the_set_goes_down(pro
         state, downhill = jax.tree.map(jnp.asarray, (state, downhill))
         projected = problem.constraint.project(state)
         inward = problem.constraint.confine(state, downhill)
-    assert (projected - state).squared_norm < 1e-24 * state.squared_norm
-    assert inward.squared_norm < 1e-20 * problem.N**2
+        assert (projected - state).squared_norm < 1e-24 * state.squared_norm
+        assert inward.squared_norm < 1e-20 * problem.N**2
 
 
 def flat(problem, state):

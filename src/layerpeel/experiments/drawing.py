@@ -1,11 +1,15 @@
 """Drawing: the figures of a kept run, from its record alone."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from layerpeel.records.store import Record
 
 __all__ = ["draw"]
+
+Figures = dict[str, Any]
+"""Name of a file -> its figure."""
 
 
 def draw(record: Record, folder: Path) -> list[Path]:
@@ -24,28 +28,49 @@ def draw(record: Record, folder: Path) -> list[Path]:
     return drawn
 
 
-def _figures(record: Record) -> dict[str, Any]:
-    from layerpeel.figures import plot_acceleration, plot_collapse, plot_comparison, plot_margin, plot_training
-
+def _figures(record: Record) -> Figures:
     metrics = record.metrics
-    if "optimizer" in metrics.dims:
-        return {"acceleration": plot_acceleration(metrics)[0]}
+    own = OF_EXPERIMENT.get(str(record.config.get("experiment", "")))
+    if own is not None:
+        return own(metrics)
     if "dynamics" in metrics.dims:
         return _descent_and_flow(metrics)
     if "record" in metrics.dims:
-        fit = _fit(metrics)
-        figures = {"collapse": plot_collapse(metrics, **fit)[0]}
-        if {"log_loss", "margin_ratio", "beta"} & set(metrics):
-            figures["margin"] = plot_margin(metrics, **fit)[0]
-        if "train_accuracy" in metrics:
-            figures["training"] = plot_training(metrics)[0]
-        return figures
+        return _in_time(metrics)
     if "source" in metrics.dims:
-        return {"comparison": plot_comparison(metrics)[0]}
+        return _by_source(metrics)
     raise ValueError(f"need records in time or by source to draw, got dimensions {', '.join(map(str, metrics.dims))}")
 
 
-def _descent_and_flow(metrics: Any) -> dict[str, Any]:
+def _acceleration(metrics: Any) -> Figures:
+    from layerpeel.figures import plot_acceleration
+
+    return {"acceleration": plot_acceleration(metrics)[0]}
+
+
+OF_EXPERIMENT: dict[str, Callable[[Any], Figures]] = {"acceleration": _acceleration}
+"""Experiments whose records have figures of their own."""
+
+
+def _in_time(metrics: Any) -> Figures:
+    from layerpeel.figures import plot_collapse, plot_margin, plot_training
+
+    fit = _fit(metrics)
+    figures = {"collapse": plot_collapse(metrics, **fit)[0]}
+    if {"log_loss", "margin_ratio", "beta"} & set(metrics):
+        figures["margin"] = plot_margin(metrics, **fit)[0]
+    if "train_accuracy" in metrics:
+        figures["training"] = plot_training(metrics)[0]
+    return figures
+
+
+def _by_source(metrics: Any) -> Figures:
+    from layerpeel.figures import plot_comparison
+
+    return {"comparison": plot_comparison(metrics)[0]}
+
+
+def _descent_and_flow(metrics: Any) -> Figures:
     """The flow, with the descent from the same starts beside it; a run without its flow is drawn alone."""
     from layerpeel.figures import plot_collapse, plot_margin
 
