@@ -11,9 +11,9 @@ and for d >= K only then; the bound is the duality gap of the Frank-Wolfe method
 critical point nor equal class sizes nor d >= K - 1 (below which an optimum need not close it), but a loss that is
 convex in the logits and not negative.
 
-Everything is in units of L at the point: gap = (L - L*)/L at most, exact past underflow. Where L is 0 in float64 there is
-no unit and no gap: a loss that attains 0 is at its optimum there, one without logarithm may have underflowed, and the
-number 0 does not tell which. No state has a loss that float64 can tell from 0 and that is lower.
+Everything is in units of L at the point: gap = (L - L*)/L at most, exact past underflow. Where L is 0 in float64 there
+is no unit and no gap: a loss that attains 0 is at its optimum, one without logarithm may have underflowed, and the
+number 0 does not tell which. No state has a lower loss that float64 can tell from 0.
 """
 
 import math

@@ -6,8 +6,8 @@ in Z, K x N matrices, put together by products with the factors: with G = dL/dZ
     d log L = <G/L, dW H + W dH>,    grad log L = (G/L H', W' G/L).
 
 Everything is in units of L, hence exact past its underflow for exponential-tailed losses, and the reduction cancels.
-Where L is 0 in float64 there is no such unit. A loss that is not negative has dL/dZ = 0 where it is 0, so that one whose
-dL/dZ is not 0 there has been rounded to 0, and nothing can be said of it in these units.
+Where L is 0 in float64 there is no such unit. A loss that is not negative has dL/dZ = 0 where it is 0: one with
+another dL/dZ has been rounded to 0, and nothing can be said of it in these units.
 """
 
 from dataclasses import dataclass, replace
@@ -70,8 +70,8 @@ class LogitLoss:
         steepest = float(np.abs(_plain_gradient(self._of_logits, Z)).max())
         if not steepest == 0:
             raise ValueError(
-                f"need a loss that is not rounded to 0 (make it a layerpeel.ExponentialTailed, with its logarithm), got "
-                f"{type(self.problem.loss).__name__} with L = 0 in float64 and slopes in the logits up to {steepest:.3g}"
+                "need a loss that is not rounded to 0 (make it a layerpeel.ExponentialTailed, with its logarithm), got "
+                f"{type(self.problem.loss).__name__} with L = 0 in float64 and slopes in the logits of {steepest:.3g}"
             )
 
     def hessian_product(self, Z: Float[np.ndarray, "K N"], A: Float[np.ndarray, "K N"]) -> Float[np.ndarray, "K N"]:
