@@ -267,10 +267,17 @@ def test_an_integrator_that_gets_nowhere_is_an_outcome(monkeypatch):
     assert 1 <= run.metrics.sizes["record"] < 5
 
 
+def test_a_first_record_that_is_not_reached_gets_a_sentence(monkeypatch):
+    monkeypatch.setattr(cvode, "MOST_STEPS", 30)
+    with pytest.raises(ValueError, match=r"^need a first record that the flow reaches, got log t = 10000: The in"):
+        lp.flow(PROBLEM, START, log_time=1e4, record=[1e4])
+
+
 def test_the_origin_is_a_critical_point_where_the_flow_stays():
     problem = lp.ulpm(4, 2, 5)
-    run = lp.flow(problem, 0.0 * problem.init(0), log_time=100.0)
-    assert run.outcome is lp.Outcome.REACHED
+    run = lp.flow(problem, 0.0 * problem.init(0), log_time=100.0, record=5)
+    assert run.outcome is lp.Outcome.RESTED
+    assert run.metrics.sizes["record"] == 5
     assert run.state.squared_norm == 0.0
     assert float(run.metrics.loss[0, -1]) == pytest.approx(np.log(4))
 

@@ -83,6 +83,8 @@ class Course:
             for done, log_time in enumerate(self.points):
                 state = self._state(integrator.advance_to(float(tau_of(log_time)), self._need_motion))
                 recorder.add(done, with_seed_axis(state))
+                if not recorder.alive.any():
+                    return Outcome.NONFINITE
                 show(done + 1)
         except KeyboardInterrupt:
             return Outcome.INTERRUPTED
