@@ -17,7 +17,10 @@ class Outcome(enum.Enum):
         "or an earlier time."
     )
     STALLED = "The integrator could not reach the time within its tolerances; everything recorded before that is kept."
-    NONFINITE = "A state left the finite numbers (the step is too large?); everything recorded before that is kept."
+    NONFINITE = (
+        "A state left the finite numbers, or those that float64 can measure (is the step too large?); everything "
+        "recorded before that is kept."
+    )
     INTERRUPTED = "The run was interrupted; everything recorded so far is kept, and a checkpoint (if any) resumes it."
 
     def __str__(self) -> str:

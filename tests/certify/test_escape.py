@@ -8,6 +8,7 @@ import pytest
 
 import layerpeel as lp
 from layerpeel.certify.escape_directions import Case
+from layerpeel.certify.polish import PolishEnd
 from layerpeel.certify.sphere import onto_sphere, tangent
 
 PROBLEM = lp.ulpm(4, 1, 4, reduction="sum")
@@ -139,9 +140,55 @@ def test_every_answer_is_a_sentence():
     assert best.reason == "it is optimal"
 
 
-def test_a_loss_of_0_is_optimal_and_one_beyond_float64_is_refused():
+@dataclass(frozen=True)
+class Rounded(lp.Loss):
+    """sum_j exp(z_j - z_y) - 1, which rounds to 0 at a margin of 37."""
+
+    def value(self, Z, Y):
+        return jnp.sum(jnp.exp(Z - jnp.sum(Y * Z, axis=0)), axis=0) - 1
+
+
+def exponential_at_example_3_1(loss, C):
+    problem = lp.ulpm(4, 1, 4, loss=loss, reduction="sum")
+    M = np.kron(np.eye(2), [[1.0, -1.0], [-1.0, 1.0]])
+    return problem, lp.State(C * M, C * M)
+
+
+@pytest.mark.parametrize("question", [lp.global_certificate, lp.escape, lp.polish])
+def test_a_loss_that_was_rounded_to_0_is_refused_and_not_called_optimal(question):
+    problem, state = exponential_at_example_3_1(Rounded(), 4.5)
+    assert problem.objective(state) == 0
+    with pytest.raises(
+        ValueError,
+        match=r"^need a loss that is not rounded to 0 \(make it a layerpeel\.ExponentialTailed, with its logarithm\), "
+        r"got Rounded with L = 0 in float64 and slopes in the logits of 2\.58e-18$",
+    ):
+        question(problem, state)
+
+
+def test_the_same_loss_without_the_rounding_is_left_there():
+    problem, state = exponential_at_example_3_1(Exponential(), 4.5)
+    assert lp.escape(problem, state).decrease > 0.1
+    assert lp.polish(problem, state).outcome is PolishEnd.CERTIFIED
+
+
+def test_where_loss_and_slopes_underflow_it_says_0_and_claims_no_optimum():
+    problem, state = exponential_at_example_3_1(Exponential(), 20.0)
+    found, polished = lp.escape(problem, state), lp.polish(problem, state)
+    assert not found.optimal
+    assert not polished.optimal
+    assert np.isnan(found.gap)
+    assert found.state is None
+    assert str(found) == "the loss is 0 in float64: no state has a lower loss that float64 can tell from 0"
+    assert str(polished.outcome).startswith("The loss is 0 in float64: no state has a lower loss")
+    assert lp.global_certificate(problem, state).log_lower_bound == -np.inf
+
+
+def test_a_loss_that_attains_0_has_the_same_answer_and_one_beyond_float64_is_refused():
     square = lp.Problem(2, 1, 2, loss=Squared(), reduction="sum")
-    assert lp.escape(square, lp.State(np.eye(2), np.eye(2))).optimal
+    assert "no state has a lower loss that float64 can tell from 0" in str(
+        lp.escape(square, lp.State(np.eye(2), np.eye(2)))
+    )
     steep = lp.Problem(2, 1, 2, loss=Exponential(), reduction="sum")
     with pytest.raises(ValueError, match="need a loss that is finite and not negative at the state, got log L = inf"):
         lp.escape(steep, lp.State(-40 * np.eye(2), 40 * np.eye(2)))

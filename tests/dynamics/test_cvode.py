@@ -65,3 +65,12 @@ def test_an_exception_of_the_field_comes_through():
 def test_sundials_prints_nothing(capfd):
     test_a_solution_that_explodes_is_a_failure_not_a_crash()
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_a_field_prints_is_printed(capsys):
+    def field(y):
+        print("a field")
+        return np.ones(1)
+
+    Integrator(field, lambda y: lambda v: 0 * v, np.zeros(1), rtol=1e-6, atol=1e-6).advance_to(1.0)
+    assert set(capsys.readouterr().out.split("\n")) == {"a field", ""}

@@ -106,6 +106,38 @@ def test_one_diverging_seed_does_not_take_the_others_along():
     assert np.isfinite(run.state.H).all()
 
 
+def test_states_too_large_to_measure_end_the_run_with_what_came_before():
+    """Noise twice the gradient at a rate of 2 throws seeds to 1e88: finite, but beyond what can be measured."""
+    problem = lp.ulpm(4, 1, 4, reduction="sum")
+    start = 0.6 * np.kron(np.eye(2), [[1.0, -1.0], [-1.0, 1.0]])
+    starts = lp.State(np.stack([start] * 6), np.stack([start] * 6))
+    run = lp.descend(problem, starts, optax.sgd(2.0), 5000, record=2, noise=lp.GradientNoise(2.0))
+    assert run.outcome is lp.Outcome.NONFINITE
+    assert np.isfinite(run.metrics.loss[:, 0]).all()
+    lost = np.isnan(run.metrics.loss[:, -1].values)
+    assert 0 < lost.sum() < 6
+    np.testing.assert_array_equal(run.state.W[lost], starts.W[lost])
+    assert np.isfinite(run.metrics.margin_ratio.values[~lost]).all()
+
+
+def test_a_single_state_too_large_to_measure_ends_the_run_too():
+    run = lp.descend(PROBLEM, START, optax.sgd(1e80), steps=50, record=[0, 1, 50])
+    assert run.outcome is lp.Outcome.NONFINITE
+    assert run.metrics.step.values.tolist() == [0]
+
+
+def test_a_divergence_before_the_first_record_leaves_the_start():
+    run = lp.descend(PROBLEM, START, optax.sgd(1e200), steps=50, record=[20], keep_states=True)
+    assert run.outcome is lp.Outcome.NONFINITE
+    assert run.metrics.step.values.tolist() == [0]
+    np.testing.assert_array_equal(run.states.W, [START.W])
+
+
+def test_a_start_too_large_to_measure_is_refused():
+    with pytest.raises(ValueError, match="need features between"):
+        lp.descend(PROBLEM, 1e80 * START, optax.sgd(0.1), steps=5)
+
+
 def test_noise_is_reproducible_and_every_member_draws_its_own():
     twins = jax.tree.map(lambda x: np.stack([x, x]), START)
     noisy = [

@@ -26,6 +26,15 @@ def test_plain_normalised_descent_has_its_golden_values():
     assert float(run.metrics.within_class_variation[0, -1]) == pytest.approx(3.27e-2, rel=2e-3)
 
 
+def test_with_the_separation_cost_as_its_constant_it_has_the_golden_values_of_10000_steps():
+    run = lp.descend(PROBLEM, START, lp.normalized(separation_cost(PROBLEM.n)), 10_000, record=2)
+    last = run.metrics.isel(seed=0, record=-1)
+    assert 1 - float(last.margin_ratio) == pytest.approx(3.6267e-4, rel=1e-3)
+    for angles in (last.mean_angle_gap, last.classifier_angle_gap):
+        assert float(angles) == pytest.approx(7.493e-6, rel=1e-3)
+    assert float(last.within_class_variation) == pytest.approx(2.5940e-2, rel=1e-3)
+
+
 def test_momentum_doubles_the_exponents_of_the_steps():
     problem = lp.ulpm(4, 1, 8)
     starts = problem.init(seed=range(8), scale=0.1)

@@ -27,6 +27,7 @@ __all__ = ["Escape", "escape"]
 TOL, LOOSEST = 1e-10, 1e-3
 """The default tolerance, and the most that rounding may make of it."""
 UNRESOLVED = "along no direction of Theorem 3.4 does a smooth loss fall by more than the rounding of float64"
+ZERO = "the loss is 0 in float64: no state has a lower loss that float64 can tell from 0"
 MARGIN = 1e-6
 """A later case of the theorem is preferred to an earlier one only if it goes lower by more than this part."""
 
@@ -63,12 +64,15 @@ class Escape:
 
     @property
     def optimal(self) -> bool:
-        """Whether no state on this sphere has a loss lower by more than the part ``tol``: proved, not guessed."""
+        """Whether no state on this sphere has a loss lower by more than the part ``tol``: proved, not guessed.
+
+        False where the loss is 0 in float64: that may be underflow.
+        """
         return self.gap <= self.tol
 
     @property
     def gap(self) -> float:
-        """(L - L*)/L is at most this."""
+        """(L - L*)/L is at most this; nan where L is 0 in float64."""
         return self.certificate.gap
 
     @property
@@ -85,6 +89,8 @@ class Escape:
         bound = f"gap {self.gap:.3g} of the loss, sigma_1 = {self.sigma:.6g}, lam = {self.lam:.6g}"
         if self.optimal:
             return f"globally optimal on its sphere, to a part {self.tol:g} of the loss ({bound})"
+        if self.certificate.vanishes:
+            return self.reason
         if self.state is None:
             return f"no lower state found: {self.reason} ({bound})"
         return (
@@ -108,11 +114,13 @@ def escape(problem: Problem, state: State, *, tol: float | None = None) -> Escap
 
     Raises:
         ValueError: for another problem, a state that does not fit it, a seed axis, theta = 0, tol < 0, or a loss that
-            is negative or not finite at the state.
+            is negative, not finite or rounded to 0 at the state.
     """
     loss, state = LogitLoss(problem), admit_point(problem, state)
     certificate = certify_logits(loss, state)
     tol = _tolerance(certificate, tol)
+    if certificate.vanishes:
+        return Escape(None, certificate, tol, reason=ZERO)
     if certificate.gap <= tol:
         return Escape(None, certificate, tol, reason="it is optimal")
     best = _lowest(loss, certificate, state, tol, directions(loss, certificate, state))

@@ -11,8 +11,9 @@ and for d >= K only then; the bound is the duality gap of the Frank-Wolfe method
 critical point nor equal class sizes nor d >= K - 1 (below which an optimum need not close it), but a loss that is
 convex in the logits and not negative.
 
-Everything is in units of L at the point: gap = (L - L*)/L at most, exact past underflow. Where L is 0 in float64 (a
-loss without logarithm may underflow, too) so is the gap: nothing that is not negative lies below.
+Everything is in units of L at the point: gap = (L - L*)/L at most, exact past underflow. Where L is 0 in float64 there
+is no unit and no gap: a loss that attains 0 is at its optimum, one without logarithm may have underflowed, and the
+number 0 does not tell which. No state has a lower loss that float64 can tell from 0.
 """
 
 import math
@@ -61,9 +62,17 @@ class GlobalCertificate:
     gap_resolution: float
 
     @property
+    def vanishes(self) -> bool:
+        """Whether L is 0 in float64, by underflow or in truth, its slopes being 0 too."""
+        return self.log_value == -math.inf
+
+    @property
     def gap(self) -> float:
-        """(sigma - lam) rho^2/2 >= (L - L*)/L: no state on this sphere has a loss below (1 - gap) L."""
-        return max(0.0, (self.sigma - self.lam) * self.rho2 / 2)
+        """(sigma - lam) rho^2/2 >= (L - L*)/L: no state on this sphere has a loss below (1 - gap) L.
+
+        nan where L is 0 in float64, which has no parts.
+        """
+        return math.nan if self.vanishes else max(0.0, (self.sigma - self.lam) * self.rho2 / 2)
 
     @property
     def log_lower_bound(self) -> float:
@@ -79,7 +88,7 @@ def global_certificate(problem: Problem, state: State) -> GlobalCertificate:
 
     Raises:
         ValueError: for a problem with a bias, regulariser or constraint, a state that does not fit it, a seed axis,
-            theta = 0, or a loss that is negative or not finite there.
+            theta = 0, or a loss that is negative, not finite or rounded to 0 there.
     """
     return certify_logits(LogitLoss(problem), admit_point(problem, state))
 

@@ -6,6 +6,8 @@ in Z, K x N matrices, put together by products with the factors: with G = dL/dZ
     d log L = <G/L, dW H + W dH>,    grad log L = (G/L H', W' G/L).
 
 Everything is in units of L, hence exact past its underflow for exponential-tailed losses, and the reduction cancels.
+Where L is 0 in float64 there is no such unit. A loss that is not negative has dL/dZ = 0 where it is 0: one with
+another dL/dZ has been rounded to 0, and nothing can be said of it in these units.
 """
 
 from dataclasses import dataclass, replace
@@ -52,10 +54,25 @@ class LogitLoss:
             return float(_value(self._of_logits, Z))
 
     def value_and_gradient(self, Z: Float[np.ndarray, "K N"]) -> tuple[float, Float[np.ndarray, "K N"]]:
-        """log L and G/L; for cross-entropy the columns of G/L sum to 0. Where L = 0, -inf and 0."""
+        """log L and G/L; for cross-entropy the columns of G/L sum to 0. Where L and G are 0 in float64, -inf and 0.
+
+        Raises:
+            ValueError: where L is 0 in float64 and G is not.
+        """
         with jax.enable_x64(True):
             value, gradient = _value_and_gradient(self._of_logits, Z)
-            return float(value), np.zeros_like(Z) if value == -np.inf else np.asarray(gradient)
+            if value == -np.inf:
+                self._need_no_gradient(Z)
+                return -np.inf, np.zeros_like(Z)
+            return float(value), np.asarray(gradient)
+
+    def _need_no_gradient(self, Z: Float[np.ndarray, "K N"]) -> None:
+        steepest = float(np.abs(_plain_gradient(self._of_logits, Z)).max())
+        if not steepest == 0:
+            raise ValueError(
+                "need a loss that is not rounded to 0 (make it a layerpeel.ExponentialTailed, with its logarithm), got "
+                f"{type(self.problem.loss).__name__} with L = 0 in float64 and slopes in the logits of {steepest:.3g}"
+            )
 
     def hessian_product(self, Z: Float[np.ndarray, "K N"], A: Float[np.ndarray, "K N"]) -> Float[np.ndarray, "K N"]:
         """The second derivative of log L in Z, applied to A."""
@@ -75,6 +92,11 @@ def _value(problem: Problem, Z: Any) -> Any:
 @jax.jit
 def _value_and_gradient(problem: Problem, Z: Any) -> Any:
     return jax.value_and_grad(pure.log_reduced, argnums=1)(problem, Z)
+
+
+@jax.jit
+def _plain_gradient(problem: Problem, Z: Any) -> Any:
+    return jax.grad(lambda X: problem.loss.value(X, problem.onehot).sum())(Z)
 
 
 @jax.jit

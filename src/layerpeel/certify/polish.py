@@ -33,6 +33,7 @@ class PolishEnd(enum.Enum):
     """How polishing ended; the value is a sentence."""
 
     CERTIFIED = "Certified: the state is globally optimal on its sphere."
+    ZERO = "The loss is 0 in float64: no state has a lower loss that float64 can tell from 0."
     STUCK = "No lower state is to be seen, and the certificate leaves a gap."
     ROUNDS = "The rounds were used up; the loss was still falling."
     INTERRUPTED = "Interrupted; the state is the lowest seen so far."
@@ -65,7 +66,7 @@ class Polished:
 
     @property
     def gap(self) -> float:
-        """(L - L*)/L is at most this."""
+        """(L - L*)/L is at most this; nan where L is 0 in float64."""
         return self.last.gap
 
     @property
@@ -132,7 +133,7 @@ class _Course:
                 found = escape(self.loss.problem, self.state, tol=self.tol)
                 show(self.rounds)
                 if found.state is None:
-                    return PolishEnd.CERTIFIED if found.optimal else PolishEnd.STUCK
+                    return _end(found)
                 self.state = found.state
                 self.escapes.append(found)
         except KeyboardInterrupt:
@@ -158,3 +159,10 @@ class _Course:
             log_after=last.certificate.log_value,
             rounds=self.rounds,
         )
+
+
+def _end(found: Escape) -> PolishEnd:
+    """How polishing ends at a state without a lower one."""
+    if found.certificate.vanishes:
+        return PolishEnd.ZERO
+    return PolishEnd.CERTIFIED if found.optimal else PolishEnd.STUCK

@@ -80,9 +80,13 @@ class Course:
     def _follow(self, start: State, recorder: Recorder, show: Callable[[int], None]) -> Outcome:
         try:
             integrator = self._integrator(start)
+            if not self._velocity(integrator.y)[:-1].any():
+                raise _AtRest(integrator.y)
             for done, log_time in enumerate(self.points):
                 state = self._state(integrator.advance_to(float(tau_of(log_time)), self._need_motion))
                 recorder.add(done, with_seed_axis(state))
+                if not recorder.alive.any():
+                    return Outcome.NONFINITE
                 show(done + 1)
         except KeyboardInterrupt:
             return Outcome.INTERRUPTED

@@ -42,9 +42,17 @@ def run_all(course: Course, start: State, workers: int | None, progress: Abstrac
         except KeyboardInterrupt:  # while other processes were at work
             pass
     if not any(passage.fields for passage in passages):
+        _need_no_earlier_record(course, passages)
         raise KeyboardInterrupt  # nothing to show yet
     passages += [_not_begun(member) for member in members[len(passages) :]]
     return _gather(course, passages, single=not has_seed_axis(start))
+
+
+def _need_no_earlier_record(course: Course, passages: list[Passage]) -> None:
+    for passage in passages:
+        if passage.outcome is not Outcome.INTERRUPTED:
+            first = f"log t = {course.points[0]:g}"
+            raise ValueError(f"need a first record that the flow reaches, got {first}: {passage.outcome}")
 
 
 def _crew(members: list[State]) -> int:

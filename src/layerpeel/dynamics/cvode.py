@@ -8,8 +8,10 @@ wanted value, found on the interpolating polynomial of the last step. Source: Hi
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 
 import numpy as np
 from jaxtyping import Float
@@ -23,6 +25,10 @@ KRYLOV_DIM = 30
 """Directions of GMRES before it gives up: that many vectors of the size of y are held."""
 MOST_STEPS = 50_000
 """Steps from one wanted time to the next; more means that the step size has collapsed."""
+
+
+COMPLAINT = re.compile(r"\n\[cv\w*, Error: -?\d+\] .*\n\n")
+"""What the wrapper of SUNDIALS prints when a step fails, which :class:`IntegrationFailed` says too."""
 
 
 class IntegrationFailed(Exception):
@@ -89,7 +95,8 @@ class Integrator:
 
     def _step(self) -> None:
         # Only the direction of the time given counts here, and on the first step its scale.
-        taken = self._solver.step(self.s + 1.0, method="onestep")
+        with _without_complaints():
+            taken = self._solver.step(self.s + 1.0, method="onestep")
         if not taken.success:
             raise IntegrationFailed(taken.message)
         self._before, self.s, self.y = self.s, taken.t, taken.y
@@ -112,3 +119,14 @@ def _silent() -> Iterator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@contextmanager
+def _without_complaints() -> Iterator[None]:
+    """What is printed on the way, without what SUNDIALS says of a step that fails."""
+    said = StringIO()
+    try:
+        with redirect_stdout(said):
+            yield
+    finally:
+        print(COMPLAINT.sub("", said.getvalue()), end="")

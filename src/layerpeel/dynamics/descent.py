@@ -63,7 +63,8 @@ def descend(
         progress: whether to show a progress bar on stderr.
 
     Returns:
-        The trajectory. A run that diverges or is interrupted (Ctrl-C) ends early with that outcome and all its records.
+        The trajectory. A run that diverges or is interrupted (Ctrl-C) ends early with that outcome and all its records,
+        its start if it has none.
 
     Raises:
         ValueError: for a state that does not fit the problem, steps < 0, time_step <= 0, impossible records, or a
@@ -89,6 +90,9 @@ def descend(
         advance = step.compiled(len(start.W) if has_seed_axis(start) else None)
         loop = Loop(advance, step.start(start), points, recorder, Path(checkpoint) if checkpoint else None)
         outcome = loop.drive(progress_bar(int(steps), "steps", shown=progress))
+    if not recorder.rows:  # it diverged before its first record
+        recorder = Recorder(problem, with_seed_axis(start), keep_states=keep_states)
+        recorder.add(0, with_seed_axis(start))
     kept = recorder.kept_states()
     single = not has_seed_axis(start)
     return Trajectory(

@@ -1,12 +1,14 @@
 """Recorder: gathers what is observed at the recorded steps of a run, and which seeds are still finite."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Bool, Int
 
+from layerpeel.collapse.assembly import BeyondFloat64
 from layerpeel.dynamics.observation import observe
 from layerpeel.problem import Problem, State
 
@@ -24,9 +26,9 @@ class Row(NamedTuple):
 class Recorder:
     """Rows of observations at increasing steps, for states with a seed axis.
 
-    Invariant: a seed that has left the finite numbers stays out: its rows are nan from then on and ``last`` keeps
-    its last finite recorded state, so that the record does not depend on when the divergence was noticed. ``also``
-    adds fields to what is observed of every state.
+    Invariant: a seed that has left the finite numbers, or at a record those whose collapse can be measured, stays out:
+    its rows are nan from then on and ``last`` keeps its last recorded state, so that the record does not depend on when
+    the divergence was noticed. ``also`` adds fields to what is observed of every state.
     """
 
     def __init__(
@@ -59,14 +61,37 @@ class Recorder:
         self.alive &= finite
 
     def add(self, step: int, states: State) -> None:
-        """Observe the living seeds of ``states`` at ``step``."""
+        """Observe the living seeds of ``states`` at ``step``; there is no row if none can be measured.
+
+        Raises:
+            BeyondFloat64: for a start that cannot be measured.
+        """
+        try:
+            self._add(step, states)
+        except BeyondFloat64:
+            if not self.rows:
+                raise
+            self.bury(self._measurable(states))
+            if self.alive.any():
+                self._add(step, states)
+
+    def _add(self, step: int, states: State) -> None:
         living = np.flatnonzero(self.alive)
-        self.last = jax.tree.map(lambda old, new: _replace(old, new, living), self.last, states)
-        states = jax.tree.map(lambda x: x[living], self.last)
-        observed = observe(self.problem, states) | self.also(states)
+        members = jax.tree.map(lambda x: np.asarray(x)[living], states)
+        observed = observe(self.problem, members) | self.also(members)
+        self.last = jax.tree.map(lambda old, new: _replace(old, new, living), self.last, members)
         blank = np.full(len(self.alive), np.nan)
-        fields = {name: _replace(blank, values, living, whole=False) for name, values in observed.items()}
+        fields = {name: _replace(blank, values, living) for name, values in observed.items()}
         self.rows.append(Row(step, fields, self.last if self.keep_states else None))
+
+    def _measurable(self, states: State) -> Bool[np.ndarray, "seed"]:
+        """Which of the living seeds can be observed, asked one by one."""
+        found = np.zeros(len(self.alive), dtype=bool)
+        for i in np.flatnonzero(self.alive):
+            with suppress(BeyondFloat64):
+                observe(self.problem, jax.tree.map(lambda x, i=i: np.asarray(x)[[i]], states))
+                found[i] = True
+        return found
 
     def fields(self) -> dict[str, np.ndarray]:
         """Field -> array (seed, record)."""
@@ -104,10 +129,10 @@ class Recorder:
         ]
 
 
-def _replace(old: np.ndarray, new: Any, index: Int[np.ndarray, "k"], *, whole: bool = True) -> np.ndarray:
-    """``old`` with the rows ``index`` from ``new``, which has all rows (``whole``) or just those."""
+def _replace(old: np.ndarray, new: Any, index: Int[np.ndarray, "k"]) -> np.ndarray:
+    """``old`` with its rows ``index`` from ``new``, which has just those."""
     merged = np.array(old)
-    merged[index] = np.asarray(new)[index] if whole else new
+    merged[index] = new
     return merged
 
 
