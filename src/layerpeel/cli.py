@@ -1,4 +1,4 @@
-"""The shell command: ``layerpeel run | measure | claims | data fetch | figure | conventions | list | doctor``.
+"""The shell command: ``layerpeel run | measure | claims | models | data fetch | figure | conventions | list | doctor``.
 
 Commands are thin: they read options, call the library and print. Wrong input is one sentence on stderr and exit code 2;
 LAYERPEEL_DEBUG=1 shows the traceback instead.
@@ -250,6 +250,38 @@ def conventions() -> int:
     print()
     for name, source in sources:
         print(f"{name:12} {source}")
+    return 0
+
+
+@app.command
+def models(
+    *,
+    json: Annotated[bool, Parameter(negative=())] = False,
+    markdown: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Print the systems that can be had by name: loss, bounds, optimum, and the command that reproduces each.
+
+    Parameters
+    ----------
+    json
+        Print JSON instead of the table.
+    markdown
+        Print a Markdown table instead.
+    """
+    if json and markdown:
+        raise ValueError("need one of --json and --markdown, got both")
+    from layerpeel.experiments import system_rows
+
+    rows = system_rows()
+    if json:
+        import json as form
+
+        print(form.dumps(rows, indent=2, ensure_ascii=False))
+    elif markdown:
+        lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+        print("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    else:
+        _print_table(rows)
     return 0
 
 

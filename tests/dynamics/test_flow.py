@@ -1,6 +1,9 @@
 """The gradient flow agrees with exact solutions, other integrators and small steps, in log t far past underflow."""
 
+import os
+import signal
 import sys
+import threading
 from functools import partial
 
 import jax
@@ -14,6 +17,7 @@ from scipy.integrate import solve_ivp
 
 import layerpeel as lp
 from layerpeel.dynamics import cvode
+from layerpeel.dynamics.course import Course
 
 M = np.kron(np.eye(2), np.array([[1.0, -1.0], [-1.0, 1.0]]))
 interrupted = partial(pressed, "layerpeel.dynamics.flow.progress_bar")
@@ -337,3 +341,40 @@ def test_the_farthest_end_is_reached_and_one_beyond_it_stalls_without_a_word_of_
 def test_nothing_is_left_behind():
     assert not jax.config.jax_enable_x64
     assert "SUNLOGGER_ERROR_FILENAME" not in __import__("os").environ
+
+
+def test_ctrl_c_keeps_what_every_process_has():
+    """The signal goes to this process alone; the flows of the others end after the step they are at."""
+    problem = lp.ulpm(5, 10, 20)
+    starts = problem.init(range(4), scale=0.1)
+    timer = threading.Timer(6.0, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    try:
+        run = lp.flow(problem, starts, log_time=1e6, rtol=1e-11, atol=1e-13, record=4_000, workers=2)
+    finally:
+        timer.cancel()
+    assert run.outcome is lp.Outcome.INTERRUPTED
+    records = np.isfinite(run.metrics["loss"].values).sum(1)
+    assert (records > 0).sum() >= 2
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_while_a_flow_rests_keeps_its_records():
+    problem = lp.ufm(3, 2, 3, 0.02, 0.02)
+
+    def show(done):
+        if done == 30:
+            raise KeyboardInterrupt
+
+    course = Course(problem, np.linspace(0.0, 20.0, 40), since=-np.inf, rtol=1e-8, atol=1e-10, keep_states=False)
+    found = course.follow(problem.init(0), show)
+    assert found.outcome is lp.Outcome.INTERRUPTED
+    assert found.records == 30
+
+
+def test_a_time_that_rounding_puts_before_the_last_step_is_found():
+    """Asking for the number next to the end of a step."""
+    for seed in range(20):
+        problem = lp.ulpm(3, 2, 3)
+        times = [5.0, 5.0 + 1e-15 * 5 * (1 + seed), 5.1]
+        assert lp.flow(problem, problem.init(seed), log_time=6.0, record=sorted({*times})).outcome is lp.Outcome.REACHED

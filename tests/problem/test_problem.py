@@ -212,3 +212,10 @@ def test_a_loss_of_the_wrong_shape_is_refused():
     problem = lp.ulpm(3, 2, 4, loss=Scalar())
     with pytest.raises(ValueError, match=r"need one loss a sample, shape \(6,\), got \(\) from"):
         problem.objective(problem.init())
+
+
+def test_states_are_scaled_seed_by_seed_from_either_side():
+    states, factors = lp.ulpm(3, 2, 4).init(range(2)), np.array([2.0, -1.0])
+    left, right = factors * states, states * factors
+    np.testing.assert_array_equal(left.H, right.H)
+    np.testing.assert_array_equal(left.W[1], -states.W[1])

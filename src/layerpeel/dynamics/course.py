@@ -1,6 +1,5 @@
 """Course: one gradient flow from its start to its end, recorded on the way, and how it ended."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -32,7 +31,6 @@ class Passage(NamedTuple):
     last: State
     kept: State | None
     outcome: Outcome
-    seconds: float
 
     @property
     def records(self) -> int:
@@ -60,13 +58,17 @@ class Course:
     atol: float
     keep_states: bool
 
-    def follow(self, start: State, show: Callable[[int], None] = lambda done: None) -> Passage:
-        """The flow from ``start`` (one state), with ``show`` called with the number of records made."""
+    def follow(
+        self, start: State, show: Callable[[int], None] = lambda done: None, stop: Callable[[], bool] = lambda: False
+    ) -> Passage:
+        """The flow from ``start`` (one state), with ``show`` called with the number of records made.
+
+        It is interrupted by Ctrl-C, and after the step at which ``stop()`` is true.
+        """
         invariants = Invariants(self.problem, start)
         recorder = Recorder(self.problem, with_seed_axis(start), keep_states=self.keep_states, also=_drift(invariants))
-        began = time.perf_counter()
         with jax.enable_x64(True), threadpool_limits(limits=1, user_api="blas"):
-            outcome = self._follow(start, recorder, show)
+            outcome = self._follow(start, recorder, show, stop)
         if outcome is Outcome.REACHED and invariants.broken(_only(recorder.last)):
             outcome = Outcome.DRIFTED
         return Passage(
@@ -74,30 +76,41 @@ class Course:
             last=recorder.last,
             kept=recorder.kept_states() if recorder.rows else None,
             outcome=outcome,
-            seconds=time.perf_counter() - began,
         )
 
-    def _follow(self, start: State, recorder: Recorder, show: Callable[[int], None]) -> Outcome:
+    def _follow(
+        self, start: State, recorder: Recorder, show: Callable[[int], None], stop: Callable[[], bool]
+    ) -> Outcome:
         try:
             integrator = self._integrator(start)
-            if not self._velocity(integrator.y)[:-1].any():
-                raise _AtRest(integrator.y)
-            for done, log_time in enumerate(self.points):
-                state = self._state(integrator.advance_to(float(tau_of(log_time)), self._need_motion))
-                recorder.add(done, with_seed_axis(state))
-                if not recorder.alive.any():
-                    return Outcome.NONFINITE
-                show(done + 1)
+            return self._record(integrator, recorder, show, stop)
         except KeyboardInterrupt:
             return Outcome.INTERRUPTED
-        except _AtRest as rest:
-            for done in range(recorder.last_step + 1, len(self.points)):
-                recorder.add(done, with_seed_axis(self._state(rest.y)))
-            return Outcome.RESTED
         except IntegrationFailed:
             finite = np.isfinite(self._velocity(integrator.y)).all()
             return Outcome.STALLED if finite else Outcome.NONFINITE
-        return Outcome.REACHED
+
+    def _record(
+        self, integrator: Integrator, recorder: Recorder, show: Callable[[int], None], stop: Callable[[], bool]
+    ) -> Outcome:
+        """All records; those after the flow has come to rest repeat where it rests."""
+
+        def look(y: np.ndarray) -> None:
+            if stop():
+                raise KeyboardInterrupt
+            self._need_motion(y)
+
+        rest = None if self._velocity(integrator.y)[:-1].any() else integrator.y
+        for done, log_time in enumerate(self.points):
+            try:
+                y = integrator.advance_to(float(tau_of(log_time)), look) if rest is None else rest
+            except _AtRest as found:
+                y = rest = found.y
+            recorder.add(done, with_seed_axis(self._state(y)))
+            if not recorder.alive.any():
+                return Outcome.NONFINITE
+            show(done + 1)
+        return Outcome.REACHED if rest is None else Outcome.RESTED
 
     def _integrator(self, start: State) -> Integrator:
         clock = clock_of(self.problem)

@@ -6,9 +6,13 @@ need no guard in a user's script and take losses defined there.
 """
 
 import os
+import signal
+import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -30,22 +34,17 @@ Show = Callable[[int], None]
 
 def run_all(course: Course, start: State, workers: int | None, progress: AbstractContextManager[Show]) -> Trajectory:
     """Follow ``course`` from every seed of ``start``; a Ctrl-C ends it with what there is, if there is anything."""
+    began = time.perf_counter()
     states = with_seed_axis(start)
     members = [_member(states, i) for i in range(len(states.W))]
-    passages: list[Passage] = []
     with progress as show:
-        try:
-            for passage in _followed(course, members, workers or _crew(members), show):
-                passages.append(passage)
-                if passage.outcome is Outcome.INTERRUPTED:
-                    break
-        except KeyboardInterrupt:  # while other processes were at work
-            pass
+        found = dict(_followed(course, members, workers or _crew(members), show))
+    passages = [found.get(i) or _not_begun(member) for i, member in enumerate(members)]
     if not any(passage.fields for passage in passages):
         _need_no_earlier_record(course, passages)
         raise KeyboardInterrupt  # nothing to show yet
-    passages += [_not_begun(member) for member in members[len(passages) :]]
-    return _gather(course, passages, single=not has_seed_axis(start))
+    seconds = time.perf_counter() - began
+    return _gather(course, passages, seconds, single=not has_seed_axis(start))
 
 
 def _need_no_earlier_record(course: Course, passages: list[Passage]) -> None:
@@ -61,26 +60,60 @@ def _crew(members: list[State]) -> int:
     return 1 if unknowns < WORTH_PROCESSES else min(len(members), os.cpu_count() or 1)
 
 
-def _followed(course: Course, members: list[State], workers: int, show: Show) -> Iterator[Passage]:
-    """The passages in the order of their seeds, with ``show`` called with the records made so far."""
+def _followed(course: Course, members: list[State], workers: int, show: Show) -> Iterator[tuple[int, Passage]]:
+    """The passages with their seeds as they are finished, and ``show`` called with the records made so far."""
     records = len(course.points)
     if min(workers, len(members)) == 1:
         for i, member in enumerate(members):
-            yield course.follow(member, partial(_show_after, show, i * records))
+            passage = course.follow(member, partial(_show_after, show, i * records))
+            yield i, passage
+            if passage.outcome is Outcome.INTERRUPTED:
+                return
         return
     from joblib import Parallel, delayed
 
-    passages = Parallel(n_jobs=workers, return_as="generator")(delayed(course.follow)(member) for member in members)
-    for i, passage in enumerate(passages):
-        show((i + 1) * records)
-        yield passage
+    with _asked_to_stop() as stop:
+        jobs = (delayed(_follow_until)(course, i, member, stop) for i, member in enumerate(members))
+        for done, found in enumerate(Parallel(n_jobs=workers, return_as="generator_unordered")(jobs)):
+            show((done + 1) * records)
+            yield found
+
+
+def _follow_until(course: Course, i: int, member: State, stop: Path) -> tuple[int, Passage]:
+    """The flow of one seed in a process of its own, until the file ``stop`` appears."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to every process: only the first decides
+    return i, course.follow(member, stop=stop.exists)
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[Path]:
+    """The name of a file that a first Ctrl-C makes, so that processes at work come back with what they have.
+
+    A second Ctrl-C is a KeyboardInterrupt, and so is the first outside of the main thread.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        stop = Path(folder) / "stop"
+
+        def ask(number: int, frame: object) -> None:
+            signal.signal(signal.SIGINT, before)
+            stop.touch()
+
+        try:
+            before = signal.signal(signal.SIGINT, ask)
+        except ValueError:
+            yield stop
+            return
+        try:
+            yield stop
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 def _show_after(show: Show, before: int, done: int) -> None:
     show(before + done)
 
 
-def _gather(course: Course, passages: list[Passage], *, single: bool) -> Trajectory:
+def _gather(course: Course, passages: list[Passage], seconds: float, *, single: bool) -> Trajectory:
     """One trajectory of all seeds; where a seed ended before the others its records are nan."""
     recorded = [passage for passage in passages if passage.fields]
     length = max(passage.records for passage in recorded)
@@ -93,7 +126,7 @@ def _gather(course: Course, passages: list[Passage], *, single: bool) -> Traject
         metrics=dataset(fields, course.points[:length], attrs={"title": title(course.problem), "time": "time"}),
         state=_member(last, 0) if single else last,
         outcome=Outcome.worst(passage.outcome for passage in passages),
-        seconds=sum(passage.seconds for passage in passages),
+        seconds=seconds,
         states=jax.tree.map(lambda x: x[:, 0], kept) if single else kept,
     )
 
@@ -117,7 +150,7 @@ def _kept(passages: list[Passage], length: int) -> State:
 
 
 def _not_begun(member: State) -> Passage:
-    return Passage({}, with_seed_axis(member), None, Outcome.INTERRUPTED, 0.0)
+    return Passage({}, with_seed_axis(member), None, Outcome.INTERRUPTED)
 
 
 def _member(states: State, i: int) -> State:

@@ -104,7 +104,12 @@ class Integrator:
     def _interpolated(self, time: float) -> Vector:
         if self.y[-1] == time or self.s == 0.0:
             return self.y
-        s = brentq(lambda s: self._solver.step(s).y[-1] - time, self._before, self.s, xtol=1e-300, rtol=1e-14)
+        if self._at(self._before)[-1] >= time:  # by a rounding: the last wanted time was there
+            return self._at(self._before)
+        return self._at(brentq(lambda s: self._at(s)[-1] - time, self._before, self.s, xtol=1e-300, rtol=1e-14))
+
+    def _at(self, s: float) -> Vector:
+        """The interpolant of the last step."""
         return self._solver.step(s).y
 
 

@@ -19,7 +19,7 @@ from layerpeel.problem.boundary import admit, has_seed_axis
 from layerpeel.progress import progress_bar
 from layerpeel.sampling import record_times
 
-__all__ = ["flow"]
+__all__ = ["flow", "need_reachable"]
 
 UNDERFLOW = 700.0
 """log t at which the objective and its gradient leave float64 where they are not known by their logarithms."""
@@ -51,7 +51,7 @@ def flow(
             :class:`ExponentialTailed`.
         loglog_time: the end as log log t.
         time: the end as t.
-        since: log t at which ``state`` stands: an interrupted flow goes on from its last record.
+        since: log t at which ``state`` stands: an interrupted flow of one seed goes on from its last record.
         record: how many records, the start and then evenly in log log t from t = 2, or the values of log t themselves;
             the end is always one.
         rtol: tolerance of an integration step relative to each entry; the default keeps W'W - HH' to 1e-8 of its size.
@@ -75,10 +75,12 @@ def flow(
         raise ValueError(f"need a problem without constraint for its flow, got {problem.constraint!r}")
     start = admit(problem, state)
     until = _end(log_time, loglog_time, time)
-    _need_reachable(problem, since, until)
     for name, value in (("rtol", rtol), ("atol", atol)):
-        if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"need {name} > 0 and finite, got {name}={value}")
+        if not (_is_number(value) and np.isfinite(value) and value > 0):
+            raise ValueError(f"need {name} > 0 and finite, got {name}={value!r}")
+    if not _is_number(since):
+        raise ValueError(f"need since to be a number, got since={since!r}")
+    need_reachable(problem, until, since=since)
     if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
         raise ValueError(f"need workers >= 1, got workers={workers!r}")
     points = record_times(record, since, until)
@@ -93,7 +95,7 @@ def _end(log_time: Any, loglog_time: Any, time: Any) -> float:
     if len(ends) != 1:
         raise ValueError(f"need one of {', '.join(given)}, got {' and '.join(ends) or 'none'}")
     ((name, value),) = ends.items()
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or math.isnan(value):
+    if not _is_number(value):
         raise ValueError(f"need {name} to be a number, got {name}={value!r}")
     if name == "time" and not value > 0:
         raise ValueError(f"need time > 0, got time={value}")
@@ -102,7 +104,13 @@ def _end(log_time: Any, loglog_time: Any, time: Any) -> float:
     return math.log(value) if name == "time" else float(value)
 
 
-def _need_reachable(problem: Problem, since: float, until: float) -> None:
+def _is_number(value: Any) -> bool:
+    """Whether ``value`` is a real number, infinite or not."""
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def need_reachable(problem: Problem, until: float, *, since: float = -math.inf) -> None:
+    """Raise unless the flow of ``problem`` can be followed from log t = ``since`` to ``until``."""
     if not since < until:
         raise ValueError(f"need an end after since, got log t = {until:g} and since={since:g}")
     if until > FARTHEST:

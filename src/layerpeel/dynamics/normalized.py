@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 __all__ = ["normalized", "on_log_loss"]
@@ -64,9 +65,10 @@ def normalized(
     normalized(momentum=True), steps=10_000)``. It stands first in a chain. Undefined at theta = 0.
 
     Args:
-        c: the step's constant. By default 0.1 (K-1)^2 N/K: with momentum -log L then grows like
-            T^2/(20 (friction + 2)) in T steps, whatever the size of the model. A multiple of it is faster in
-            proportion, until it breaks (see the module).
+        c: the step's constant. By default 0.1 (K-1)^2 N/K: for equal classes -log L with momentum then grows like
+            T^2/(20 (friction + 2)) in T steps. A multiple of it is faster in proportion, until it breaks (see the
+            module; in few dimensions for many classes the default itself oscillates). It is too large for very unequal
+            classes: give them 0.1 ``layerpeel.separation.separation_cost(n)`` ^2.
         momentum: whether to accumulate gradients.
         friction: r in the weight t/(t + r) of the momentum, > 0. 4 damps every oscillation; 1 is faster by sqrt(2) in
             steps and leaves norms, angles and self-duality oscillating.
@@ -74,10 +76,11 @@ def normalized(
     Raises:
         ValueError: for c <= 0, friction <= 0; on an update outside ``descend``, or without the parameters.
     """
-    if c is not None and not c > 0:
-        raise ValueError(f"need c > 0, got c={c}")
-    if not friction > 0:
-        raise ValueError(f"need friction > 0, got friction={friction}")
+    for name, value in (("c", c), ("friction", friction)):
+        if value is None and name == "c":
+            continue
+        if not isinstance(value, int | float | np.number) or not 0 < value < np.inf:
+            raise ValueError(f"need {name} > 0 and finite, got {name}={value!r}")
     parts = [on_log_loss(), *([_momentum(friction)] if momentum else []), _over_squared_norm(c)]
     return optax.GradientTransformationExtraArgs(*optax.chain(*parts))
 

@@ -7,6 +7,7 @@ from layerpeel.experiments.experiment import Experiment, Finding, parse_setting
 from layerpeel.experiments.images import Images
 from layerpeel.experiments.network import Network
 from layerpeel.experiments.recipe import EXPERIMENTS, read_recipe
+from layerpeel.experiments.systems import system_rows
 from layerpeel.experiments.ulpm_dynamics import UlpmDynamics
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "draw",
     "parse_setting",
     "read_recipe",
+    "system_rows",
 ]

@@ -48,6 +48,8 @@ FIELDS = {
     "balance_growing": "balance",
 }
 """Field -> its heading in the table of exponents."""
+MOST = 7
+"""Optimisers in one figure."""
 ARRIVED = 0.9
 """From this share of the gap on (still + uneven)/rho^2 is all that is left of it: the run has arrived."""
 
@@ -108,6 +110,8 @@ class Acceleration(Experiment):
             raise ValueError(f"need strength > 0, got strength={self.strength}")
         c = self.strength * separation_cost(problem.n) ** 2
         names = [name.strip() for name in self.optimizers.split(",")]
+        if not 1 <= len(set(names)) == len(names) <= MOST:
+            raise ValueError(f"need optimizers to be at most {MOST} different ones, got {self.optimizers!r}")
         return {name: _optimizer(name, c) for name in names}
 
     def _finding(self, runs: Mapping[str, "Trajectory"], *, interrupted: bool) -> Finding:
@@ -115,7 +119,9 @@ class Acceleration(Experiment):
 
         seeds = list(range(self.first_seed, self.first_seed + self.seeds))
         metrics = xarray.concat(
-            [run.metrics.assign(_growth(run) | _uneven(run)).assign_coords(seed=seeds) for run in runs.values()],
+            _lengthened(
+                [run.metrics.assign(_growth(run) | _uneven(run)).assign_coords(seed=seeds) for run in runs.values()]
+            ),
             xarray.Variable("optimizer", list(runs)),
         ).transpose("optimizer", "seed", "record")
         outcome = Outcome.INTERRUPTED if interrupted else Outcome.worst(run.outcome for run in runs.values())
@@ -151,11 +157,13 @@ def _optimizer(name: str, c: float) -> "optax.GradientTransformation":
     if name == "plain":
         return normalized(c)
     try:
-        if kind in makers and float(number) > 0:
+        if kind in makers and 0 < float(number) < (1 if kind == "heavy-ball" else np.inf):
             return makers[kind](float(number))
     except ValueError:
         pass
-    raise ValueError(f"need optimizers to be plain or one of {', '.join(makers)} with :NUMBER > 0, got {name!r}")
+    raise ValueError(
+        f"need optimizers to be plain or one of {', '.join(makers)} with :NUMBER > 0 (< 1 for heavy-ball), got {name!r}"
+    )
 
 
 def _descents(
@@ -178,6 +186,14 @@ def _descents(
             break
         runs[name] = run
     return runs
+
+
+def _lengthened(runs: "list[xarray.Dataset]") -> "list[xarray.Dataset]":
+    """All with the records of the longest; where one ended before the others its fields are nan."""
+    longest = max(runs, key=lambda run: run.sizes["record"])
+    missing = [longest.sizes["record"] - run.sizes["record"] for run in runs]
+    padded = [run.pad(record=(0, more), constant_values=np.nan) for run, more in zip(runs, missing, strict=True)]
+    return [run.assign_coords({name: longest[name] for name in longest.coords}) for run in padded]
 
 
 def _growth(run: "Trajectory") -> dict[str, tuple[tuple[str, str], Float[np.ndarray, "seed record"]]]:

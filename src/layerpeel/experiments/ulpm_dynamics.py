@@ -60,6 +60,7 @@ class UlpmDynamics(Experiment):
     def run(self, checkpoint: Path, *, progress: bool) -> Finding:
         """Descend from all seeds at once, and follow the flow from each."""
         from layerpeel.dynamics import GradientNoise, descend, flow
+        from layerpeel.dynamics.flow import need_reachable
         from layerpeel.problem import ulpm
 
         problem = ulpm(self.K, self.n, self.d, reduction=self.reduction)
@@ -71,6 +72,8 @@ class UlpmDynamics(Experiment):
             raise ValueError(
                 f"need optimizer = sgd without noise beside the flow, got {self.optimizer}, noise={self.noise}"
             )
+        if self.flow_log_time:
+            need_reachable(problem, self.flow_log_time)
         start = problem.init(range(self.first_seed, self.first_seed + self.seeds), scale=self.scale)
         run = descend(
             problem,

@@ -58,10 +58,10 @@ def draw_pale(ax: Axes, curve: Curve, metrics: Any) -> None:
 
 
 def draw_asymptote(ax: Axes, curve: Curve, metrics: Any) -> None:
-    """Draw the power (log t)^p that the median of ``metrics`` tends to, through its last point, over its last half."""
+    """Draw the power (log t)^p that the median of ``metrics`` tends to, beside its last point, over its last half."""
     log_time, values = _values(metrics, curve.field)
     _, median, _ = _positive(_quantiles(values))
-    if curve.asymptote is None or not np.isfinite(median[-1:]).all() or len(median) < 2:
+    if curve.asymptote is None or len(median) < 2 or not np.isfinite(median[-1]) or log_time[-1] <= 1:
         return
     late = log_time[log_time >= np.sqrt(log_time[-1])]
     line = 1.5 * median[-1] * (late / log_time[-1]) ** curve.asymptote

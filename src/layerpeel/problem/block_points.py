@@ -12,7 +12,7 @@ optimal (Theorem 3.4). One block of all K classes is the optimum; Example 3.1 of
 c = 2C^2. Blocks of one class have c = 0, no logits at all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,8 +36,8 @@ def block_point(problem: "Problem", blocks: Sequence[int], *, rho2: float) -> St
             sizes that are not K classes in all or are all 1, d < sum of (m - 1), or rho2 <= 0.
     """
     sizes = _admit(problem, blocks)
-    if not (np.isfinite(rho2) and rho2 > 0):
-        raise ValueError(f"need rho2 > 0 and finite, got rho2={rho2}")
+    if not (isinstance(rho2, int | float | np.number) and np.isfinite(rho2) and rho2 > 0):
+        raise ValueError(f"need rho2 > 0 and finite, got rho2={rho2!r}")
     W = np.zeros((problem.K, problem.d))
     row = column = 0
     for m, c in zip(sizes, _own_logits(problem, sizes, rho2), strict=True):
@@ -94,6 +94,8 @@ def _admit(problem: "Problem", blocks: Sequence[int]) -> tuple[int, ...]:
         raise ValueError("need cross-entropy, equal class sizes and no bias for block points, got another problem")
     if problem.regulariser is not None or problem.constraint is not None:
         raise ValueError("need a problem without regulariser and constraint for block points, got one with")
+    if not isinstance(blocks, Iterable) or not all(isinstance(m, int | np.integer) for m in blocks):
+        raise ValueError(f"need block sizes that are integers, got {blocks!r}")
     sizes = tuple(int(m) for m in blocks)
     if sum(sizes) != problem.K or min(sizes, default=0) < 1 or max(sizes) == 1:
         raise ValueError(f"need block sizes >= 1, not all 1, that sum to K = {problem.K}, got {tuple(blocks)}")

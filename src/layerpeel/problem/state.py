@@ -30,6 +30,8 @@ class State:
     b: Any = None
     hidden: Any = None
 
+    __array_ufunc__ = None  # numpy leaves array * state to State
+
     def inner(self, other: "State") -> Any:
         """<theta, other>, the Frobenius inner product; one number a seed."""
         total = (self.W * other.W).sum((-2, -1)) + (self.H * other.H).sum((-2, -1))

@@ -8,6 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from layerpeel.certify.claims import (
     approximate_kkt,
+    bounded_features,
     convergence,
     example_3_1,
     landscape,
@@ -15,6 +16,7 @@ from layerpeel.certify.claims import (
     model,
     neural_collapse,
     rates,
+    regularised_features,
     saddles,
     separation,
     sphere_optimum,
@@ -36,8 +38,10 @@ GROUPS: tuple[ModuleType, ...] = (
     landscape,
     saddles,
     rates,
+    bounded_features,
+    regularised_features,
 )
-"""The parts of the paper, each a module with its mathematics and its STATEMENTS."""
+"""The parts of the paper and of its Table 1, each a module with its mathematics and its STATEMENTS."""
 
 STATEMENTS: tuple[Statement, ...] = tuple(statement for group in GROUPS for statement in group.STATEMENTS)
 """Every statement of the paper."""
