@@ -44,6 +44,7 @@ HOMES = {
     "certify": (
         "Claim",
         "Curvature",
+        "DualityGap",
         "Escape",
         "GlobalCertificate",
         "Kkt",
@@ -51,6 +52,7 @@ HOMES = {
         "Polished",
         "claims",
         "curvature",
+        "duality_gap",
         "escape",
         "global_certificate",
         "kkt",

@@ -4,6 +4,7 @@ import importlib
 from typing import Any
 
 from layerpeel.certify.curvature import Curvature, curvature
+from layerpeel.certify.duality import DualityGap, duality_gap
 from layerpeel.certify.escape import Escape, escape
 from layerpeel.certify.global_certificate import GlobalCertificate, global_certificate
 from layerpeel.certify.kkt import Kkt, kkt
@@ -13,6 +14,7 @@ from layerpeel.certify.polish import Polished, polish
 __all__ = [
     "Claim",
     "Curvature",
+    "DualityGap",
     "Escape",
     "GlobalCertificate",
     "Kkt",
@@ -20,6 +22,7 @@ __all__ = [
     "Polished",
     "claims",
     "curvature",
+    "duality_gap",
     "escape",
     "global_certificate",
     "kkt",
