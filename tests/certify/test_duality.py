@@ -10,37 +10,32 @@ import layerpeel as lp
 
 SMOOTH = lp.CrossEntropy(label_smoothing=0.1)
 MODELS = {
-    "ufm": lp.ufm(4, 5, 6, 5e-3, 5e-3),
+    "ufm": lp.ufm(4, 2, 5, 5e-3, 5e-3),
     "ufm of other weights": lp.ufm(10, 3, 12, 5e-4, 2e-3),
-    "ufm beyond its threshold": lp.ufm(5, 4, 6, 0.1, 0.1001),
+    "ufm beyond its threshold": lp.ufm(4, 2, 5, 0.2, 0.2),
     "ufm at d = K-1": lp.ufm(4, 2, 3, 5e-3, 2e-2, reduction="sum"),
-    "ufm with bias": lp.ufm(4, 5, 6, 5e-3, 5e-3, 0.1),
+    "ufm with bias": lp.ufm(4, 2, 5, 5e-3, 5e-3, 0.1),
     "ufm with a hardly held bias": lp.ufm(4, 2, 5, 5e-3, 5e-3, 1e-8),
-    "ufm with free bias": lp.ufm(4, 3, 5, 5e-3, 2e-3, 0.0, reduction="sum"),
-    "smoothed": lp.ufm(4, 5, 6, 5e-3, 5e-3, loss=SMOOTH),
-    "mse": lp.mse_ufm(4, 5, 6, 5e-3, 5e-3),
+    "ufm with free bias": lp.ufm(4, 2, 5, 5e-3, 2e-3, 0.0),
+    "smoothed": lp.ufm(4, 2, 5, 5e-3, 5e-3, loss=SMOOTH),
+    "mse": lp.mse_ufm(4, 2, 5, 5e-3, 5e-3),
     "mse of any sizes": lp.mse_ufm(4, [20, 10, 5, 1], 6, 0.01, 0.005),
-    "mse with bias": lp.mse_ufm(4, 5, 6, 5e-3, 5e-3, bias=0.5),
-    "mse with a lost mean": lp.mse_ufm(4, 5, 6, 5e-3, 5e-3, bias=1e-3),
-    "mse with free bias": lp.mse_ufm(4, 5, 6, 5e-3, 5e-3, bias="free"),
+    "mse with bias": lp.mse_ufm(4, 2, 5, 5e-3, 5e-3, bias=0.5),
+    "mse with a lost mean": lp.mse_ufm(4, 2, 5, 5e-3, 5e-3, bias=1e-3),
+    "mse with free bias": lp.mse_ufm(4, 2, 5, 5e-3, 5e-3, bias="free"),
     "mse without weights": lp.mse_ufm(4, 2, 5, 0, 0),
     "relu": lp.ufm(4, 2, 5, 5e-3, 5e-3, nonneg=True),
-    "relu with bias": lp.ufm(3, 4, 4, 5e-3, 1e-2, 0.1, nonneg=True),
-    "lpm": lp.lpm(4, 3, 5, 1, 5),
-    "lpm of large balls": lp.lpm(10, 1, 9, 10, 20),
+    "relu with bias": lp.ufm(4, 2, 5, 5e-3, 1e-2, 0.1, nonneg=True),
+    "lpm": lp.lpm(4, 2, 5, 1, 5),
+    "lpm of large balls": lp.lpm(10, 3, 12, 10, 20),
     "sphere": lp.sphere(4, 2, 3, 1.5),
     "tied sphere": lp.sphere(5, 1, 4, 1.0, tied=True),
     "output ball": lp.output_ball(4, 2.0, n=2),
 }
 CASES = [pytest.param(problem, id=name) for name, problem in MODELS.items()]
-UNEVEN = {
-    "ufm": lp.ufm(4, [7, 4, 2, 1], 5, 5e-3, 2e-3),
-    "ufm with bias": lp.ufm(4, [7, 4, 2, 1], 5, 5e-3, 2e-3, 0.01),
-    "ufm with free bias": lp.ufm(3, [6, 2, 1], 3, 5e-3, 2e-3, 0.0),
-    "lpm": lp.lpm(4, [6, 3, 2, 1], 5, 1.0, 0.5),
-    "hinge": lp.ufm(4, 2, 5, 5e-3, 2e-3, loss=lp.Hinge()),
-    "relu": lp.ufm(3, [4, 2, 1], 4, 5e-3, 5e-3, nonneg=True),
-}
+HINGE = pytest.param(lp.ufm(4, 2, 5, 5e-3, 2e-3, loss=lp.Hinge()), id="hinge")  # its kinks leave a gap at the optimum
+LPM = lp.lpm(4, [6, 3, 2, 1], 5, 1.0, 0.5)
+RELU = lp.ufm(4, [6, 3, 2, 1], 5, 5e-3, 5e-3, nonneg=True)
 
 
 def points(problem, seeds, scales=(0.05, 0.3, 1.0, 4.0)):
@@ -62,32 +57,23 @@ def test_at_the_optimum_of_every_model_the_gap_closes(problem):
     assert str(found).startswith("globally optimal, to a part 1e-10: objective ")
 
 
-@pytest.mark.parametrize("problem", CASES)
+@pytest.mark.parametrize("problem", [*CASES, HINGE])
 def test_no_bound_at_any_point_exceeds_the_optimum(problem):
     best = problem.optimum().value
-    for state in points(problem, range(40)):
+    for state in points(problem, range(20 if problem.bias else 40)):
         found = lp.duality_gap(problem, state)
         assert found.lower_bound <= best + found.resolution
         assert 0 <= found.gap <= found.value
 
 
-@pytest.mark.parametrize("problem", [pytest.param(p, id=name) for name, p in UNEVEN.items()])
-def test_where_no_optimum_is_known_bounds_stay_below_all_objectives(problem):
-    found = [lp.duality_gap(problem, state) for state in points(problem, range(40))]
-    low = lp.descend(problem, problem.init(0, scale=0.5), optax.sgd(0.5), 2000, record=2).state
-    assert max(one.lower_bound for one in found) <= problem.objective(low)
-    assert lp.duality_gap(problem, low).lower_bound <= min(one.value for one in found)
-
-
-RATES = {"ufm": 2.0, "lpm": 0.3}
-
-
-@pytest.mark.parametrize("name", RATES)
-def test_descent_with_unequal_class_sizes_is_certified(name):
-    problem = UNEVEN[name]
-    run = lp.descend(problem, problem.init(0, scale=0.5), optax.sgd(RATES[name]), 5000, record=2)
-    found = lp.duality_gap(problem, run.state)
-    assert found.gap < 1e-6 * found.value, str(found)
+@pytest.mark.parametrize(("problem", "rate", "rest"), [(LPM, 0.3, 1e-6), (RELU, 1.0, 1.0)], ids=["lpm", "relu"])
+def test_where_no_optimum_is_known_bounds_stay_below_what_descent_reaches(problem, rate, rest):
+    low = lp.descend(problem, problem.init(0, scale=0.5), optax.sgd(rate), 5000, record=2).state
+    best = lp.duality_gap(problem, low)
+    found = [lp.duality_gap(problem, state) for state in points(problem, range(20))]
+    assert max(one.lower_bound for one in found) <= best.value
+    assert best.lower_bound <= min(one.value for one in found)
+    assert best.gap < rest * best.value
 
 
 @pytest.mark.parametrize("size", [1e-2, 1e-4, 1e-6])
@@ -121,7 +107,7 @@ def test_sigma_lam_and_the_bound_are_their_definitions():
 
 
 def test_in_balls_it_is_the_frank_wolfe_gap():
-    problem = lp.lpm(4, [3, 2, 1, 1], 5, 0.2, 0.3)
+    problem = LPM
     state = problem.init(2, scale=0.3)
     found, balls = lp.duality_gap(problem, state), problem.constraint
     size = np.sqrt(balls.W2 * balls.H2)
@@ -153,11 +139,11 @@ def test_it_is_invariant_to_rotations(name):
 
 
 def test_a_sum_of_losses_with_N_fold_weights_is_N_times_the_mean():
-    mean, total = lp.ufm(4, 3, 5, 5e-3, 2e-3, 0.1), lp.ufm(4, 3, 5, 6e-2, 2.4e-2, 1.2, reduction="sum")
+    mean, total = lp.ufm(4, 2, 5, 5e-3, 2e-3, 0.1), lp.ufm(4, 2, 5, 4e-2, 1.6e-2, 0.8, reduction="sum")
     state = next(points(mean, [2]))
     one, other = lp.duality_gap(mean, state), lp.duality_gap(total, state)
-    assert other.lower_bound == pytest.approx(12 * one.lower_bound, rel=1e-12)
-    assert other.gap == pytest.approx(12 * one.gap, rel=1e-12)
+    assert other.lower_bound == pytest.approx(8 * one.lower_bound, rel=1e-12)
+    assert other.gap == pytest.approx(8 * one.gap, rel=1e-12)
 
 
 def test_below_K_minus_1_it_is_a_bound_that_need_not_close():
@@ -181,7 +167,7 @@ UFM = MODELS["ufm"]
         (lp.ulpm(4, 2, 5), None, "need a problem with a least objective"),
         (lp.lpm(4, 2, 5, 1, 1), lp.State(np.ones((4, 5)), np.ones((5, 8))), "need a state in the set of the problem"),
         (UFM, UFM.init(range(3)), "need one state at a time, without a seed axis, got 3 seeds"),
-        (UFM, lp.State(np.ones((4, 6)), np.ones((6, 3))), r"need H of shape \(6, 20\), got \(6, 3\)"),
+        (UFM, lp.State(np.ones((4, 6)), np.ones((6, 3))), r"need W of shape \(4, 5\), got \(4, 6\)"),
         (
             lp.Problem(4, 2, 5, regulariser=lp.Ridge(0.1, 0.1), constraint=lp.NormBalls(1.0, 1.0)),
             None,

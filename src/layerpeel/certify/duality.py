@@ -17,16 +17,16 @@ can be.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from layerpeel.certify.best_bias import best_bias
 from layerpeel.certify.convex_loss import ConvexLoss
 from layerpeel.certify.reach import reach, ridge_of
-from layerpeel.problem import NonNegative, NormBalls, OutputBall, Problem, Ridge, Spheres, State
+from layerpeel.problem import Constraint, NonNegative, NormBalls, OutputBall, Problem, Ridge, Spheres, State
 from layerpeel.problem.boundary import admit, has_seed_axis
 
 __all__ = ["DualityGap", "duality_gap"]
@@ -169,7 +169,11 @@ def _need_convex_model(problem: Problem) -> None:
 
 def _need_inside(problem: Problem, state: State) -> None:
     with jax.enable_x64(True):
-        moved = problem.constraint.project(jax.tree.map(jnp.asarray, state)) - state  # type: ignore[union-attr]
-        away = float(jnp.sqrt(moved.squared_norm))
+        away = math.sqrt(float(_moved2(problem.constraint, state)))
     if not away <= OUTSIDE * (1 + math.sqrt(float(state.squared_norm))):
         raise ValueError(f"need a state in the set of the problem (constraint.project), got one {away:.3g} away")
+
+
+@jax.jit
+def _moved2(constraint: Constraint, state: State) -> Float[Any, ""]:
+    return (constraint.project(state) - state).squared_norm
