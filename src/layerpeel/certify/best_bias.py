@@ -20,10 +20,15 @@ FLAT = 1e-12
 def best_bias(
     loss: ConvexLoss, X: Float[np.ndarray, "K N"], b: Float[np.ndarray, "K"], *, lam_b: float
 ) -> Float[np.ndarray, "K"]:
-    """b(X), from ``b``: Newton's steps, halved until the value falls, for as long as the slope does."""
+    """b(X), from ``b``: Newton's steps, halved until the value falls, for as long as the slope does.
+
+    The curvature is raised by a multiple of the slope, which bounds the steps and vanishes at the end.
+    """
     value, slope, hessian = _at(loss, X, b, lam_b)
+    reach = 1 + float(np.abs(X).max() + np.abs(b).max())
     for _ in range(STEPS):
-        move = -np.linalg.pinv(hessian, rcond=FLAT, hermitian=True) @ slope
+        held = hessian + np.linalg.norm(slope) / reach * np.eye(len(b))  # so that no step is longer than the logits
+        move = -np.linalg.pinv(held, rcond=FLAT, hermitian=True) @ slope
         for _ in range(HALVINGS):
             new = _at(loss, X, b + move, lam_b)
             if new[0] < value or (new[0] <= value and np.linalg.norm(new[1]) < np.linalg.norm(slope)):
