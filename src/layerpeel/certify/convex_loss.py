@@ -56,13 +56,10 @@ class ConvexLoss:
             raise ValueError(f"need a loss that is finite and not negative at the state, got L = {float(value):g}")
         return float(value), gradient
 
-    def in_bias(
-        self, X: Float[np.ndarray, "K N"], b: Float[np.ndarray, "K"]
-    ) -> tuple[float, Float[np.ndarray, "K"], Float[np.ndarray, "K K"]]:
-        """L(X + b 1'), its gradient in b and its Hessian in b."""
+    def bias_hessian(self, X: Float[np.ndarray, "K N"], b: Float[np.ndarray, "K"]) -> Float[np.ndarray, "K K"]:
+        """The second derivative of b -> L(X + b 1')."""
         with jax.enable_x64(True):
-            value, gradient, hessian = map(np.asarray, _in_bias(self._of_logits, X, b))
-        return float(value), gradient, hessian
+            return np.asarray(_bias_hessian(self._of_logits, X, b))
 
 
 def _reduced(problem: Problem, Z: Any) -> Any:
@@ -76,8 +73,5 @@ def _value_and_gradient(problem: Problem, Z: Any) -> Any:
 
 
 @jax.jit
-def _in_bias(problem: Problem, X: Any, b: Any) -> Any:
-    def value(b: Any) -> Any:
-        return _reduced(problem, X + b[:, None])
-
-    return *jax.value_and_grad(value)(b), jax.hessian(value)(b)
+def _bias_hessian(problem: Problem, X: Any, b: Any) -> Any:
+    return jax.hessian(lambda b: _reduced(problem, X + b[:, None]))(b)
