@@ -87,7 +87,7 @@ def test_class_sizes_may_differ_and_d_may_be_small():
         (PROBLEM, PROBLEM.init(seed=range(3)), "need one state at a time, without a seed axis, got 3 seeds"),
         (lp.ulpm(4, 2, 3, bias=True), PROBLEM.init(), "need a problem without bias, regulariser and constraint"),
         (
-            lp.Problem(4, 2, 3, regulariser=lp.Ridge(0.1, 0.1)),
+            lp.Problem(4, 2, 3, regulariser=lp.Ridge(0.1, 0.1), constraint=lp.NonNegative()),
             PROBLEM.init(),
             "need a problem without bias, regulariser and constraint",
         ),

@@ -4,25 +4,35 @@ import importlib
 from typing import Any
 
 from layerpeel.certify.curvature import Curvature, curvature
-from layerpeel.certify.escape import Escape, escape
+from layerpeel.certify.duality import DualityGap, duality_gap
+from layerpeel.certify.escape import Escape
 from layerpeel.certify.global_certificate import GlobalCertificate, global_certificate
 from layerpeel.certify.kkt import Kkt, kkt
+from layerpeel.certify.lowest_curvature import lowest_curvature
 from layerpeel.certify.margin import Margin, margin
-from layerpeel.certify.polish import Polished, polish
+from layerpeel.certify.polish import Polished
+from layerpeel.certify.questions import escape, polish
+from layerpeel.certify.ridge_escape import RidgeEscape
+from layerpeel.certify.ridge_polish import RidgePolished
 
 __all__ = [
     "Claim",
     "Curvature",
+    "DualityGap",
     "Escape",
     "GlobalCertificate",
     "Kkt",
     "Margin",
     "Polished",
+    "RidgeEscape",
+    "RidgePolished",
     "claims",
     "curvature",
+    "duality_gap",
     "escape",
     "global_certificate",
     "kkt",
+    "lowest_curvature",
     "margin",
     "polish",
 ]

@@ -14,21 +14,19 @@ model of second order is
 the curvature being that of the Riemannian Hessian of log L along D (at a critical point, that of L in units of L).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import minimize_scalar
 
 from layerpeel.certify.global_certificate import GlobalCertificate
 from layerpeel.certify.logit_loss import LogitLoss
 from layerpeel.certify.sphere import onto_sphere, tangent
+from layerpeel.certify.step_search import lowest_step as search
 from layerpeel.problem import State
 
 __all__ = ["Curve", "downhill_curve", "lowest_step"]
 
-HALVINGS = 60
 HALF = np.pi
 """The longest step over rho: there comes -theta, which has the logits of theta."""
 
@@ -99,33 +97,11 @@ def downhill_curve(loss: LogitLoss, certificate: GlobalCertificate, state: State
 
 
 def lowest_step(loss: LogitLoss, curve: Curve, certificate: GlobalCertificate) -> float | None:
-    """A step after which log L is lower by more than float64 can blur; None if there is none to be seen.
-
-    The model's step is halved until the loss has fallen, or else doubled while it falls further, and refined by Brent's
-    method within that factor of two.
-    """
-
-    def value(step: float) -> float:
-        return loss.value(curve.logits(step))
-
-    step = _fallen(value, curve, certificate)
-    if step is None:
-        return None
-    half = HALF * np.sqrt(curve.rho2)
-    while 2 * step <= half and value(2 * step) < value(step):
-        step *= 2
-    bounds = (step / 2, min(2 * step, half))
-    refined = minimize_scalar(value, bounds=bounds, method="bounded", options={"maxiter": 20}).x
-    return float(refined) if value(refined) < value(step) else step
-
-
-def _fallen(value: Callable[[float], float], curve: Curve, certificate: GlobalCertificate) -> float | None:
-    """The first of the halved steps at which the loss has fallen by more than the resolution."""
-    step = curve.first_step(4 * certificate.resolution)
-    for _ in range(HALVINGS):
-        if not curve.predicted(step) > certificate.resolution:
-            return None
-        if value(step) < certificate.log_value - certificate.resolution:
-            return step
-        step /= 2
-    return None
+    """A step after which log L is lower by more than float64 can blur; None if there is none to be seen."""
+    return search(
+        lambda step: loss.value(curve.logits(step)),
+        below=certificate.log_value - certificate.resolution,
+        first=curve.first_step(4 * certificate.resolution),
+        longest=HALF * float(np.sqrt(curve.rho2)),
+        worth=lambda step: curve.predicted(step) > certificate.resolution,
+    )

@@ -22,7 +22,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from layerpeel.certify.convex_loss import need_convex
 from layerpeel.certify.logit_loss import LogitLoss
+from layerpeel.certify.singular import top_singular_triple
 from layerpeel.certify.sphere import admit_point, tangent
 from layerpeel.problem import Problem, State
 
@@ -95,11 +97,12 @@ def global_certificate(problem: Problem, state: State) -> GlobalCertificate:
 
 def certify_logits(loss: LogitLoss, state: State) -> GlobalCertificate:
     """:func:`global_certificate` at an admitted state."""
+    need_convex(loss.problem.loss)
     Z, rho2 = state.W @ state.H, float(state.squared_norm)
     log_value, gradient = loss.value_and_gradient(Z)
     if not (log_value < np.inf and np.isfinite(gradient).all()):  # nan fails too
         raise ValueError(f"need a loss that is finite and not negative at the state, got log L = {log_value:g}")
-    sigma, u, v = _top_singular_triple(gradient)
+    sigma, u, v = top_singular_triple(gradient)
     residual = tangent(state, loss.state_gradient(state, gradient))
     scale = 1 + sigma * rho2 / 2
     return GlobalCertificate(
@@ -114,23 +117,3 @@ def certify_logits(loss: LogitLoss, state: State) -> GlobalCertificate:
         resolution=ROUNDINGS * EPS * (scale + (abs(log_value) if sigma > 0 else 0.0)),
         gap_resolution=ROUNDINGS * EPS * (1 + float(np.abs(Z).max())) * scale,
     )
-
-
-def _top_singular_triple(
-    G: Float[np.ndarray, "K N"],
-) -> tuple[float, Float[np.ndarray, "K"], Float[np.ndarray, "N"]]:
-    """sigma_1, u, v from the smaller Gram matrix.
-
-    The Gram matrix squares the singular values, which spoils the small ones; the largest keeps its relative precision.
-    At an optimum K - 1 of them coincide, where a dense eigensolver is safe and Lanczos is not.
-    """
-    if G.shape[0] > G.shape[1]:
-        sigma, v, u = _top_singular_triple(G.T)
-        return sigma, u, v
-    values, vectors = np.linalg.eigh(G @ G.T)
-    u = vectors[:, -1]
-    image = G.T @ u
-    length = float(np.linalg.norm(image))
-    if length == 0:
-        return 0.0, u, np.eye(G.shape[1])[0]
-    return max(length, float(np.sqrt(max(values[-1], 0.0)))), u, image / length
