@@ -22,7 +22,8 @@ def need_convex(loss: Loss) -> None:
     """Raise for a loss without tangent planes below it."""
     if not loss.convex:
         raise ValueError(
-            f"need a loss that is convex in the logits for a proof of global optimality, got {loss!r}, which is not"
+            f"need a loss that is convex in the logits, and says so by `convex = True`, for a proof of global "
+            f"optimality, got {loss!r}"
         )
 
 

@@ -31,6 +31,11 @@ class CrossEntropy(ExponentialTailed):
             raise ValueError(f"need 0 <= label_smoothing < 1, got label_smoothing={self.label_smoothing!r}")
 
     @property
+    def convex(self) -> bool:
+        """True."""
+        return True
+
+    @property
     def vanishes(self) -> bool:
         """Only without smoothing."""
         return self.label_smoothing == 0

@@ -15,7 +15,7 @@ __all__ = ["ExponentialTailed", "Loss"]
 
 
 class Loss(abc.ABC):
-    """The loss of each sample. Subclass it with ``value`` alone, a pure function."""
+    """The loss of each sample. Subclass it with ``value`` alone, a pure function; ``convex = True`` if it is."""
 
     @abc.abstractmethod
     def value(self, Z: Float[Any, "K N"], Y: Float[Any, "K N"]) -> Float[Any, "N"]:
@@ -28,8 +28,8 @@ class Loss(abc.ABC):
 
     @property
     def convex(self) -> bool:
-        """Whether it is a convex function of the logits, as certificates of global optimality need."""
-        return True
+        """Whether it is a convex function of the logits; what is proved of global optima rests on its saying so."""
+        return False
 
 
 class ExponentialTailed(Loss):

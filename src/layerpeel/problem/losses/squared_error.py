@@ -15,5 +15,10 @@ __all__ = ["SquaredError"]
 class SquaredError(Loss):
     """l(z, y) = |z - e_y|^2 / 2 (Mixon, Parshall and Pi 2020); zero at the label."""
 
+    @property
+    def convex(self) -> bool:
+        """True."""
+        return True
+
     def value(self, Z: Float[Any, "K N"], Y: Float[Any, "K N"]) -> Float[Any, "N"]:  # noqa: D102
         return jnp.sum((Z - Y) ** 2, axis=0) / 2
