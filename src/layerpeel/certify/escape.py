@@ -6,9 +6,10 @@ direction of descent. Made constructive: where the certificate (sigma_1 - lam) r
 :mod:`layerpeel.certify.escape_directions` is followed along the sphere for as long as the loss falls. Every decrease is
 measured, none is inferred from the theorem; what float64 cannot tell from its own rounding is not called a decrease.
 
-For d < K - 1 the theorem is false (K=4, d=2, rho^2=20 has a local minimum). The certificate and the directions hold
-there too, and the lowest curvature of the Riemannian Hessian is tried after them; a point may have neither certificate
-nor escape: then the result says so.
+For d < K - 1 the theorem is false: with K=4, n=1, d=1, rho^2=200 there is a strict local minimum of L=2.333230 where
+another point of the sphere has 1.686211, and with d=2, rho^2=20 one (a square) without a certificate that may be the
+optimum. The certificate and the directions hold there too, and the lowest curvature of the Riemannian Hessian is tried
+after them; a point may have neither certificate nor escape: then the result says so.
 """
 
 from collections.abc import Iterable
