@@ -91,15 +91,36 @@ def test_past_underflow_an_etf_is_optimal_and_a_block_point_is_left(rho2):
     assert PROBLEM.log_objective(found.state) < PROBLEM.log_objective(block) - rho2 / 50
 
 
-def test_next_to_the_optimum_it_says_that_nothing_lower_can_be_resolved():
-    best = PROBLEM.optimum(rho2=16.0).state
-    state = onto_sphere(best + PROBLEM.init(seed=0, scale=1e-9), 16.0)
+@pytest.mark.parametrize("rho2", [16.0, 1e4])
+@pytest.mark.parametrize("distance", [1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5])
+def test_next_to_the_optimum_it_is_certified_by_its_neighbour_or_left(distance, rho2):
+    """The gap is of first order in the distance, too large; the decrease of second, too small to be seen."""
+    best, noise = PROBLEM.optimum(rho2=rho2).state, onto_sphere(PROBLEM.init(seed=0, scale=1.0), rho2)
+    state = onto_sphere(best + noise * distance, rho2)
     found = lp.escape(PROBLEM, state)
-    assert 1e-10 < found.gap < 1e-7
-    assert not found.optimal
-    assert found.state is None
-    assert "than the rounding of float64" in str(found)
-    assert lp.escape(PROBLEM, state, tol=1e-7).optimal
+    least = PROBLEM.log_objective(best)
+    if found.state is not None:
+        assert PROBLEM.log_objective(found.state) < PROBLEM.log_objective(state)
+        return
+    assert found.optimal
+    assert found.gap <= found.tol
+    assert found.log_lower_bound <= least <= PROBLEM.log_objective(state) + found.certificate.resolution
+    if found.neighbour is not None:
+        assert found.certificate.gap > found.tol
+        assert ", by the certificate of the critical point next to it (gap " in str(found)
+        assert "the critical point next to it is certified, and its loss is within a part" in found.reason
+
+
+def test_where_the_gap_was_useless_the_neighbour_decides():
+    best = PROBLEM.optimum(rho2=1e4).state
+    state = onto_sphere(best + onto_sphere(PROBLEM.init(seed=3, scale=1.0), 1e4) * 1e-9, 1e4)
+    found = lp.escape(PROBLEM, state)
+    assert found.certificate.gap > 1e-3
+    assert found.optimal
+    assert found.gap < 1e-9
+    stricter = lp.escape(PROBLEM, state, tol=0.0)
+    assert not stricter.optimal
+    assert "than the rounding of float64; the critical point next to it is certified" in str(stricter)
 
 
 def test_unequal_class_sizes_and_the_reduction_change_nothing():

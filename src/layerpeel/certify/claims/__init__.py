@@ -13,7 +13,7 @@
     approximate_kkt  Lemma 3.2                                   convergence      Theorem 3.1, Lemma 3.3
     example_3_1      Example 3.1                                 sphere_optimum   Theorem 3.3, Remark 3.2
     landscape        Theorem 3.4                                 saddles          Remark 3.3
-    rates            section 4
+    rates            section 4                                   low_dimension    E12: what fails for d < K - 1
 
 ``python -m layerpeel.certify.claims`` prints THEORY.md.
 """

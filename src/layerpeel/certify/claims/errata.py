@@ -7,19 +7,21 @@ __all__ = ["ERRATA", "Erratum"]
 
 @dataclass(frozen=True)
 class Erratum:
-    """One error in print.
+    """One error in print, or a notation that is not ours.
 
     Attributes:
         number: as "E5".
         place: where it stands.
         printed: the printed form, in our words.
         correct: the true form.
+        notation: whether it is a matter of notation, which no point can show to fail.
     """
 
     number: str
     place: str
     printed: str
     correct: str
+    notation: bool = False
 
 
 ERRATA = {
@@ -69,15 +71,26 @@ ERRATA = {
             "L <= along a tangent line, which would give L <= on the sphere",
             "L < in both; (13) does not imply (14): at the optimum a tangent line falls and the sphere rises",
         ),
-        Erratum("E10", "Remark 3.2", "(αW, βH) is collapsed for all real α, β", "for αβ > 0"),
+        Erratum(
+            "E10",
+            "NC3, Remark 3.2",
+            "w_k = C h_k with C of any sign; (αW, βH) is collapsed for all real α, β",
+            "C > 0; αβ > 0: else the classifier picks the farthest mean",
+        ),
         Erratum("E11", "Theorem 3.1, Lemma 3.3", "L_CE < log 2 without saying which reduction", "the sum over samples"),
         Erratum(
             "E12",
-            "Lemma 3.1, Theorems 3.2 to 3.4",
+            "Theorems 3.2 to 3.4, Remark 3.3",
             "no condition on d",
             "d >= K-1: K centred vectors with equal cosines span K-1 dimensions",
         ),
-        Erratum("E13", "Theorem 3.1", "the path is normalised by spectral norms", "by Frobenius norms, |θ| = ρ"),
+        Erratum(
+            "E13",
+            "Theorem 3.1",
+            "the path is normalised by spectral norms",
+            "here by Frobenius norms, |θ| = ρ; the direction is the same",
+            notation=True,
+        ),
         Erratum("E14", "text before Lemma 3.1", "collapse minimises the margin", "maximises"),
         Erratum(
             "E18",

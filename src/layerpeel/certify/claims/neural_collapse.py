@@ -116,6 +116,12 @@ def _duality() -> tuple[Evidence, ...]:
             [(abs(1 - _measure(p, State(-3.0 * s.W, s.H)).duality_gap / 2), at) for p, s, at in each_point(collapsed)],
             tolerance=TOLERANCE,
         ),
+        trial(
+            "share of random features where the argmax of w_k = -3 h_k, with C < 0, is not the nearest class mean",
+            [(_mismatch(p, State(-3.0 * s.W, s.H), np.argmax), at) for p, s, at in each_point(collapsed)],
+            tolerance=TOLERANCE,
+            erratum="E10",
+        ),
     )
 
 
@@ -187,9 +193,10 @@ STATEMENTS = (
         place="NC3",
         text="Classifiers are the (centred) class means up to one factor: w_k = C h_k, C > 0.",
         quantifier="a criterion, for one C for all k",
+        errata=("E10",),
         functions=("measure",),
         test="tests/collapse/test_invariances.py",
-        expected=Verdict.HOLDS,
+        expected=Verdict.CORRECTED,
         check=_duality,
         remark="The paper leaves the sign of C open; with C < 0 the nearest mean is the least likely class.",
     ),

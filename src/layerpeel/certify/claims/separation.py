@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Float
 
 from layerpeel.certify.claims.claim import Evidence, Statement, Verdict, trial
-from layerpeel.certify.claims.margin_bound import LOW_DIMENSIONS, centred_labels
+from layerpeel.certify.claims.low_dimension import LOW_DIMENSIONS, distance_from_collapse
+from layerpeel.certify.claims.margin_bound import centred_labels
 from layerpeel.certify.claims.points import collapsed, each_point, each_problem, separated, size, summed
 from layerpeel.certify.claims.separation_solver import local_minima
 from layerpeel.certify.margin import margin
@@ -112,7 +113,10 @@ def _optimum() -> tuple[Evidence, ...]:
             tolerance=1e-4,
         ),
         trial(
-            "least value found for d < K - 1 over (K-1) sqrt n, less 1", _low_values(), tolerance=1e-6, erratum="E12"
+            "d < K - 1: least distance of logits of rank d from collapsed ones, over their norm",
+            _low_ranks(),
+            tolerance=1e-6,
+            erratum="E12",
         ),
     )
 
@@ -147,12 +151,14 @@ def _from_collapse(problem: Problem, state: State) -> float:
     return max(report.within_class_variation, report.mean_angle_gap, report.duality_gap, report.nc4_mismatch)
 
 
-def _low_values() -> Iterator[tuple[float, str]]:
+def _low_ranks() -> Iterator[tuple[float, str]]:
+    """Where (5) has feasible points, hence an optimum, and none that is collapsed."""
     for shape in LOW_DIMENSIONS:
         problem = summed(*shape)
-        least = min(float(state.squared_norm) / 2 for state in local_minima(problem, STARTS))
-        formula = (problem.K - 1) * np.sqrt(problem.n[0])
-        yield least / formula - 1, f"{size(problem)}: {least:.6f}, formula {formula:g}"
+        feasible = [state for state in local_minima(problem, STARTS) if margin(problem, state).q_min > 0]
+        least = min((float(state.squared_norm) / 2 for state in feasible), default=np.nan)
+        where = f"{size(problem)}: least value found {least:.6f}, formula {problem.K - 1:g}"
+        yield distance_from_collapse(problem) if feasible else np.nan, where
 
 
 STATEMENTS = (

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from layerpeel.certify.claims.claim import Evidence, Statement, Verdict, trial
+from layerpeel.certify.claims.low_dimension import distance_from_collapse, formula
 from layerpeel.certify.claims.points import (
     around_collapse,
     collapsed,
@@ -55,7 +56,12 @@ def _least() -> tuple[Evidence, ...]:
         trial(
             "their distance from collapse, and | |W|/|H| - 1 |", [(gap, at) for _, gap, at in polished], tolerance=1e-4
         ),
-        trial("least L found for d < K - 1 over the formula, less 1", [_low()], tolerance=1e-6, erratum="E12"),
+        trial(
+            "d < K - 1: least distance of logits of rank d from collapsed ones, over their norm",
+            [_low()],
+            tolerance=1e-6,
+            erratum="E12",
+        ),
     )
 
 
@@ -89,15 +95,13 @@ def _polished() -> Iterator[tuple[float, float, str]]:
 
 
 def _low() -> tuple[float, str]:
+    """Every sphere is compact and has an optimum; none is collapsed."""
     shape, rho2, golden = LOW
-    problem, K, n = summed(*shape), shape[0], shape[1]
+    problem = summed(*shape)
     starts = [onto_sphere(problem.init(seed, scale=1.0), rho2) for seed in range(2)]
     least = min(float(np.exp(polish(problem, start).log_after)) for start in starts)
-    formula = n * K * np.log1p((K - 1) * np.exp(-rho2 / (2 * (K - 1) * np.sqrt(n))))
-    return (
-        least / formula - 1,
-        f"{size(problem)}, ρ²={rho2:g}: {least:.9f} (known: {golden:.9f}), formula {formula:.9f}",
-    )
+    words = f"the least L found is {least:.9f} (known: {golden:.9f}), the formula {formula(problem, rho2):.9f}"
+    return distance_from_collapse(problem), f"{size(problem)}, ρ²={rho2:g}: {words}"
 
 
 def _scaled() -> tuple[Evidence, ...]:

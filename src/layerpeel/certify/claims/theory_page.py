@@ -81,7 +81,8 @@ def _errata() -> str:
 
 def _erratum(erratum: Erratum) -> str:
     homes = ", ".join(f"`{statement.id}`" for statement in STATEMENTS if erratum.number in statement.errata)
-    parts = (erratum.number, cell(erratum.place), cell(erratum.printed), cell(erratum.correct), homes)
+    shown = "a notation: nothing to show" if erratum.notation else homes
+    parts = (erratum.number, cell(erratum.place), cell(erratum.printed), cell(erratum.correct), shown)
     return f"| {' | '.join(parts)} |"
 
 
