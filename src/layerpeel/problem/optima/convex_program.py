@@ -113,7 +113,7 @@ def _judged(program: ConvexProgram, M: Any, b: Any, slopes: Any = None) -> Found
     if program.bias and program.lam_b == 0 and not isinstance(program.loss, SquaredError):
         b = b - b.mean()  # these losses do not see a common shift of the logits
     value = program.value(M, b)
-    slopes = program.slopes(M, b) if slopes is None else slopes
+    slopes = program.losses(M, b)[1] if slopes is None else slopes
     return Found(M, b, value, min(dual_value(program, slopes), value), slopes)
 
 

@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -33,19 +34,14 @@ LOSSES = (CrossEntropy, SquaredError, Hinge)
 """Convex losses whose conic form and whose conjugate are written down."""
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["c", "root", "lam", "T", "lam_b", "ratio", "scale"],
-    meta_fields=["loss", "bias", "ball"],
-)
 @dataclass(frozen=True, eq=False)
 class ConvexProgram:
-    """The program above; a pytree of its numbers.
+    """The program above.
 
     Attributes:
         loss: l.
-        c: n_k/N, [K].
-        root: sqrt(n_k a_k), [K].
+        c: n_k/N.
+        root: sqrt(n_k a_k).
         lam: weight of the nuclear norm, 0 for balls.
         T: bound on the nuclear norm, infinite for a ridge.
         lam_b: weight of the bias, 0 for a free one.
@@ -56,8 +52,8 @@ class ConvexProgram:
     """
 
     loss: Loss
-    c: Any
-    root: Any
+    c: Float[np.ndarray, "K"]
+    root: Float[np.ndarray, "K"]
     lam: float
     T: float
     lam_b: float
@@ -77,22 +73,35 @@ class ConvexProgram:
         a = self.loss.label_smoothing if isinstance(self.loss, CrossEntropy) else 0.0
         return (1 - a) * np.eye(self.K) + a / self.K
 
-    def data_loss(self, M: Any, b: Any) -> Any:
-        """L(M, b), in jax.numpy operations."""
-        return self.loss.value(M / self.root + b[:, None], np.eye(self.K)) @ self.c
-
     def value(self, M: Float[np.ndarray, "K K"], b: Float[np.ndarray, "K"]) -> float:
         """The objective."""
-        with jax.enable_x64(True):
-            data = float(self.data_loss(M, b))
-        nuclear = float(np.sum(np.linalg.svd(M, compute_uv=False)))
-        return data + self.lam * nuclear + self.lam_b / 2 * float(b @ b)
+        nuclear = float(np.linalg.norm(M, "nuc"))
+        return float(self.losses(M, b)[0] @ self.c) + self.lam * nuclear + self.lam_b / 2 * float(b @ b)
 
-    def slopes(self, M: Float[np.ndarray, "K K"], b: Float[np.ndarray, "K"]) -> Float[np.ndarray, "K K"]:
-        """dl/dz at the logits of every class, a column each."""
+    def losses(self, M: Any, b: Any) -> tuple[Float[np.ndarray, "K"], Float[np.ndarray, "K K"]]:
+        """l and its slopes dl/dz, a column each, at the logits of every class."""
         with jax.enable_x64(True):
-            Z = M / self.root + b[:, None]
-            return np.asarray(jax.grad(lambda Z: self.loss.value(Z, np.eye(self.K)).sum())(Z))
+            values, slopes = _losses(self.loss, M / self.root + b[:, None])
+            return np.asarray(values), np.asarray(slopes)
+
+    def curvatures(self, M: Any, b: Any) -> Float[np.ndarray, "K K K"]:
+        """d^2 l/dz^2, a matrix a class."""
+        with jax.enable_x64(True):
+            return np.asarray(_curvatures(self.loss, M / self.root + b[:, None]))
+
+
+@partial(jax.jit, static_argnums=0)
+def _losses(loss: Loss, Z: Any) -> tuple[Any, Any]:
+    values, pull = jax.vjp(lambda Z: loss.value(Z, np.eye(len(Z))), Z)
+    return values, pull(jnp.ones_like(values))[0]
+
+
+@partial(jax.jit, static_argnums=0)
+def _curvatures(loss: Loss, Z: Any) -> Any:
+    def of_class(z: Any, y: Any) -> Any:
+        return loss.value(z[:, None], y[:, None])[0]
+
+    return jax.vmap(jax.hessian(of_class), in_axes=(1, 1))(Z, jnp.eye(len(Z)))
 
 
 def convex_program(problem: "Problem") -> ConvexProgram | None:
