@@ -20,7 +20,7 @@ case $(uname -s) in
     Linux) wheel="torch==$TORCH+cpu" ;;
     *) wheel="torch==$TORCH" ;; # elsewhere the plain build is the CPU build
 esac
-extras=theory,data,dev
+extras=theory,convex,data,dev
 if .venv/bin/python -c 'import torch' 2>/dev/null || pip install "$wheel" 2>/dev/null ||
     pip install "$wheel" --index-url "$TORCH_INDEX" 2>/dev/null; then
     extras=$extras,torch,frameworks

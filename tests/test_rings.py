@@ -50,6 +50,7 @@ def without(modules, code):
     [
         ("jax", "import layerpeel as lp; lp.ulpm(5, 10, 20)"),
         ("optax", "import layerpeel as lp; lp.descend"),
+        ("cvxpy", "import layerpeel as lp; lp.lpm(3, (3, 2, 1), 3, 1, 1).optimum()"),
         ("sklearn", "from layerpeel.networks import digits; digits()"),
     ],
 )

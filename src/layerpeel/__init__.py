@@ -34,6 +34,8 @@ HOMES = {
         "block_point",
         "deep_ufm",
         "lpm",
+        "minority_collapse_threshold",
+        "minority_collapse_weight",
         "mse_ufm",
         "output_ball",
         "sphere",

@@ -1,7 +1,8 @@
 """The optional rings around the light core, and the one sentence that a missing one gives.
 
-``theory`` carries the surrogate models (jax), ``torch`` the tensors of real networks, ``data`` the embedded
-digits and parquet files. Nothing here imports a heavy package until it is asked for.
+``theory`` carries the surrogate models (jax), ``convex`` the programs of their optima (cvxpy), ``torch`` the tensors of
+real networks, ``data`` the embedded digits and parquet files. Nothing here imports a heavy package until it is asked
+for.
 """
 
 import importlib
@@ -14,6 +15,7 @@ RINGS = {
     "optax": "theory",
     "sksundae": "theory",
     "joblib": "theory",
+    "cvxpy": "convex",
     "torch": "torch",
     "sklearn": "data",
     "pyarrow": "data",

@@ -8,6 +8,7 @@ from layerpeel.problem.optima import Optimum
 from layerpeel.problem.problem import Problem
 from layerpeel.problem.regularisers import Regulariser, Ridge
 from layerpeel.problem.state import State
+from layerpeel.problem.thresholds import minority_collapse_threshold, minority_collapse_weight
 
 __all__ = [
     "Constraint",
@@ -29,6 +30,8 @@ __all__ = [
     "block_point",
     "deep_ufm",
     "lpm",
+    "minority_collapse_threshold",
+    "minority_collapse_weight",
     "mse_ufm",
     "output_ball",
     "sphere",

@@ -1,4 +1,4 @@
-"""Which closed form answers which problem."""
+"""Which closed form answers which problem; where there is none, the convex program that does."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -7,6 +7,7 @@ import numpy as np
 from layerpeel.problem.constraints import NonNegative, NormBalls, OutputBall, Spheres
 from layerpeel.problem.losses import CrossEntropy, Focal, Hinge, SquaredError
 from layerpeel.problem.optima import bounded, deep, symmetric, unconstrained
+from layerpeel.problem.optima.convex_program import computed_optimum
 from layerpeel.problem.optima.optimum import Optimum
 from layerpeel.problem.regularisers import Ridge
 
@@ -35,8 +36,12 @@ def optimum(
     - ``"margin"`` (Lemma 3.1): the greatest q_min on that sphere, rho2 / (2 |P Y|_*); any class sizes.
     - ``"separation"`` (Theorem 3.2): the least (|W|^2 + |H|^2)/2 with every margin >= 1, |P Y|_*; any class sizes.
 
+    Any class sizes, biases and convex losses without a closed form: the convex program, polished, with a
+    ``lower_bound`` proved by duality.
+
     Raises:
         ValueError: where no optimum is known, d is too small for it, or rho2 is missing, not positive or not wanted.
+        MissingRing: where it has to be computed, without cvxpy.
     """
     if of not in OPTIMA:
         raise ValueError(f"need of to be one of {', '.join(OPTIMA)}, got {of!r}")
@@ -44,7 +49,7 @@ def optimum(
         return _of_unconstrained(problem, of, rho2)
     if of != "loss" or rho2 is not None:
         raise ValueError("need optimum() without a question or rho2 for a problem with a least objective, got one")
-    found = _of_deep(problem) or _of_regularised(problem) or _of_bounded(problem)
+    found = _of_deep(problem) or _of_regularised(problem) or _of_bounded(problem) or computed_optimum(problem)
     if found is None:
         raise ValueError(f"need a model whose optimum is known (`layerpeel models` lists them), got {problem!r}")
     return found

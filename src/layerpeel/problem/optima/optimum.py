@@ -42,16 +42,18 @@ class Optimum:
     lower_bound: float | None = None
 
 
-def factors(X: Float[np.ndarray, "K K"], sizes: Sequence[int], d: int, *, ratio: float = 1.0) -> tuple[Any, Any]:
+def factors(
+    X: Float[np.ndarray, "K K"], sizes: Sequence[int], d: int, *, ratio: float = 1.0, weights: Any = 1.0
+) -> tuple[Any, Any]:
     """W [K, d] and H [d, N] of least norm with W H = X Y, the logits x_k for every sample of class k.
 
-    ``ratio`` = |W|^2 / |H|^2, which is sqrt(lam_H/lam_W).
+    ``ratio`` = |W|^2 / |H|^2, which is sqrt(lam_H/lam_W); with ``weights`` a [K], |H|^2 is sum_k a_k sum_i |h_ki|^2.
 
     Raises:
         ValueError: for d below the rank of X.
     """
-    root = np.sqrt(np.asarray(sizes, dtype=np.float64))
-    U, s, Vt = np.linalg.svd(X * root)  # X Y = (X root) (orthonormal rows: the labels' indicators / root)
+    root = np.sqrt(np.asarray(sizes, dtype=np.float64) * weights)
+    U, s, Vt = np.linalg.svd(X * root)  # weighted, X Y = (X root) (orthonormal rows)
     rank = int(np.sum(s > RANK * max(s[0], 1e-300)))
     need_dimension(d, rank)
     half = np.sqrt(s[:rank])
