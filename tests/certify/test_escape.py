@@ -17,8 +17,8 @@ PROBLEM = lp.ulpm(4, 1, 4, reduction="sum")
 @dataclass(frozen=True)
 class Squared(lp.Loss):
     """|z - e_y|^2/2, which feels shifts of the logits: Theorem 3.4 needs d >= K."""
-    convex = True
 
+    convex = True
 
     def value(self, Z, Y):
         return jnp.sum((Z - Y) ** 2, axis=0) / 2
@@ -27,8 +27,8 @@ class Squared(lp.Loss):
 @dataclass(frozen=True)
 class Exponential(lp.Loss):
     """sum_{j != y} exp(z_j - z_y), without a logarithm."""
-    convex = True
 
+    convex = True
 
     def value(self, Z, Y):
         return jnp.sum(jnp.where(Y > 0, 0.0, jnp.exp(Z - jnp.sum(Z * Y, axis=0))), axis=0)
@@ -168,8 +168,8 @@ def test_every_answer_is_a_sentence():
 @dataclass(frozen=True)
 class Rounded(lp.Loss):
     """sum_j exp(z_j - z_y) - 1, which rounds to 0 at a margin of 37."""
-    convex = True
 
+    convex = True
 
     def value(self, Z, Y):
         return jnp.sum(jnp.exp(Z - jnp.sum(Y * Z, axis=0)), axis=0) - 1

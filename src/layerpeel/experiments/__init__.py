@@ -5,8 +5,11 @@ from layerpeel.experiments.conduct import Conducted, conduct
 from layerpeel.experiments.drawing import draw
 from layerpeel.experiments.experiment import Experiment, Finding, parse_setting
 from layerpeel.experiments.images import Images
+from layerpeel.experiments.minority_collapse import MinorityCollapse
 from layerpeel.experiments.network import Network
 from layerpeel.experiments.recipe import EXPERIMENTS, read_recipe
+from layerpeel.experiments.regularised_features import RegularisedFeatures
+from layerpeel.experiments.squared_loss import SquaredLoss
 from layerpeel.experiments.systems import system_rows
 from layerpeel.experiments.ulpm_dynamics import UlpmDynamics
 
@@ -17,7 +20,10 @@ __all__ = [
     "Experiment",
     "Finding",
     "Images",
+    "MinorityCollapse",
     "Network",
+    "RegularisedFeatures",
+    "SquaredLoss",
     "UlpmDynamics",
     "conduct",
     "draw",

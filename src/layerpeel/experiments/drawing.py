@@ -36,7 +36,7 @@ def _figures(record: Record) -> Figures:
     if "dynamics" in metrics.dims:
         return _descent_and_flow(metrics)
     if "record" in metrics.dims:
-        return _in_time(metrics)
+        return _in_time(metrics) | _by_preset(record)
     if "source" in metrics.dims:
         return _by_source(metrics)
     raise ValueError(f"need records in time or by source to draw, got dimensions {', '.join(map(str, metrics.dims))}")
@@ -48,7 +48,30 @@ def _acceleration(metrics: Any) -> Figures:
     return {"acceleration": plot_acceleration(metrics)[0]}
 
 
-OF_EXPERIMENT: dict[str, Callable[[Any], Figures]] = {"acceleration": _acceleration}
+def _minority_collapse(metrics: Any) -> Figures:
+    from layerpeel.figures import plot_minority_collapse
+
+    return {"minority-collapse": plot_minority_collapse(metrics)[0]}
+
+
+def _regularised_features(metrics: Any) -> Figures:
+    from layerpeel.figures import plot_regularised_features
+
+    return {"regularised-features": plot_regularised_features(metrics)[0]}
+
+
+def _squared_loss(metrics: Any) -> Figures:
+    from layerpeel.figures import plot_strong_collapse
+
+    return {"squared-loss": plot_strong_collapse(metrics)[0]}
+
+
+OF_EXPERIMENT: dict[str, Callable[[Any], Figures]] = {
+    "acceleration": _acceleration,
+    "minority-collapse": _minority_collapse,
+    "regularised-features": _regularised_features,
+    "squared-loss": _squared_loss,
+}
 """Experiments whose records have figures of their own."""
 
 
@@ -62,6 +85,15 @@ def _in_time(metrics: Any) -> Figures:
     if "train_accuracy" in metrics:
         figures["training"] = plot_training(metrics)[0]
     return figures
+
+
+def _by_preset(record: Record) -> Figures:
+    """The figures that the paper of the record's convention draws of a network, where they are its own."""
+    from layerpeel.figures import plot_papyan2020
+
+    if record.config.get("preset") != "papyan2020" or "train_accuracy" not in record.metrics:
+        return {}
+    return {"papyan2020": plot_papyan2020(record.metrics)[0]}
 
 
 def _by_source(metrics: Any) -> Figures:

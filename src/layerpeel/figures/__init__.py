@@ -3,7 +3,11 @@
 from layerpeel.figures.acceleration import plot_acceleration
 from layerpeel.figures.comparison import plot_comparison
 from layerpeel.figures.loglog_scale import register
+from layerpeel.figures.minority import plot_minority_collapse
 from layerpeel.figures.panels import plot_collapse, plot_margin, plot_training, terminal_phase
+from layerpeel.figures.papyan2020 import plot_papyan2020
+from layerpeel.figures.saddles import plot_regularised_features
+from layerpeel.figures.strong_collapse import plot_strong_collapse
 from layerpeel.figures.style import save, style
 
 __all__ = [
@@ -11,6 +15,10 @@ __all__ = [
     "plot_collapse",
     "plot_comparison",
     "plot_margin",
+    "plot_minority_collapse",
+    "plot_papyan2020",
+    "plot_regularised_features",
+    "plot_strong_collapse",
     "plot_training",
     "register",
     "save",

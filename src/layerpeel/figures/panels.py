@@ -5,6 +5,7 @@ legends. Where a record has the accuracy on the training set, a dotted line mark
 seed errs nowhere: the terminal phase lies to its right.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from layerpeel.figures import loglog_scale
 from layerpeel.figures.curve import FIRST_LOG_TIME, Curve, draw_asymptote, draw_curve, draw_pale
+from layerpeel.figures.decades import number_decades
 from layerpeel.figures.style import BLUE, GREEN, GREY, OCHRE, RED, WIDTH, style
 
 __all__ = ["plot_collapse", "plot_margin", "plot_training", "terminal_phase"]
@@ -200,8 +201,8 @@ def _heading(metrics: Any, window: Window | None, beside: Any) -> str:
     spread = "1 seed" if seeds == 1 else f"median and 10–90% band of {seeds} seeds"
     fit = "" if window is None else rf"exponents fitted over ${_short(window[0])}\leq\log t\leq{_short(window[1])}$"
     first = "; ".join(filter(None, [metrics.attrs.get("title", ""), spread]))
-    if len(first) > LINE:  # the title on a line of its own
-        first, fit = metrics.attrs["title"], "; ".join(filter(None, [spread, fit]))
+    if len(first) > LINE:  # the title on lines of its own
+        first, fit = textwrap.fill(metrics.attrs["title"], LINE), "; ".join(filter(None, [spread, fit]))
     both = "" if beside is None else "\nlines: gradient flow; pale: gradient descent; dashed: the power in the end"
     return first + (f"\n{fit}" if fit else "") + both
 
@@ -226,7 +227,7 @@ def _panel(ax: Axes, panel: Panel, metrics: Any, rates: Rates, beside: Any) -> N
         draw_asymptote(ax, panel.curves[0], metrics)
     ax.margins(x=0.02, y=panel.room)
     _mark_terminal_phase(ax, metrics)
-    _number_decades(ax)
+    number_decades(ax)
     if any(curve.field in metrics for curve in panel.curves):
         ax.legend()
 
@@ -245,17 +246,3 @@ def _mark_terminal_phase(ax: Axes, metrics: Any) -> None:
     begins = terminal_phase(metrics)
     if begins is not None:
         ax.axvline(begins, color=GREY, linestyle=":", linewidth=0.8, zorder=1)
-
-
-def _number_decades(ax: Axes) -> None:
-    """0.02, 0.05, 0.1 where an axis spans less than two decades, even numbers where it spans less than a factor of
-    three, 10^-5 where it leaves [0.001, 10^4]."""
-    low, high = ax.get_ylim()
-    if high < 3 * low:
-        ax.yaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 5, 10)))
-        ax.yaxis.set_minor_locator(NullLocator())
-    elif high < 100 * low:
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    if low >= 1e-3 and high <= 1e4:
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.yaxis.set_minor_formatter(NullFormatter())

@@ -6,6 +6,7 @@ with matplotlib, so that a figure is the same on every machine. matplotlib's glo
 
 import io
 import os
+import re
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 
 from layerpeel.files import write_atomic
 
-__all__ = ["BLUE", "GREEN", "GREY", "OCHRE", "RED", "WIDTH", "save", "style"]
+__all__ = ["BLUE", "GREEN", "GREY", "OCHRE", "RED", "WIDTH", "save", "style", "typeset"]
 
 BLUE, RED, GREY, GREEN, OCHRE = "#1f5fa8", "#c23b22", "#404040", "#2a7f62", "#b8770f"
 """Means; classifiers; both together and the loss; the margin; the alignment of state and gradient."""
@@ -59,6 +60,11 @@ REPRODUCIBLE: dict[Any, Any] = {"svg.hashsalt": "layerpeel", "pdf.fonttype": 42}
 def style() -> AbstractContextManager[None]:
     """The settings under which figures are made: ``with style(): ...``."""
     return matplotlib.rc_context(SETTINGS)
+
+
+def typeset(title: str) -> str:
+    """The title of a record, its symbols with an index (E_W, λ_H) set as such."""
+    return re.sub(r"(?<!\w)(\w)_(\w)(?!\w)", r"$\1_\2$", title)
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
