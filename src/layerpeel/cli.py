@@ -281,7 +281,9 @@ def models(
         lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
         print("\n".join(f"| {' | '.join(line)} |" for line in lines))
     else:
-        _print_table(rows)
+        for row in rows:
+            print(f"{row['model']}\n    {row['paper']}: {row['loss']}, bounded by {row['bounded by']}")
+            print(f"    optimum: {row['optimum']}; {row['dynamics']}\n    {row['reproduced by']}\n")
     return 0
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import layerpeel as lp
-from layerpeel.problem.two_groups import TwoGroups, threshold, vanishing_ratio
+from layerpeel.problem.two_groups import TwoGroups, vanishing_ratio
 
 FANG = TwoGroups(5, 5, 1.0, 5.0)
 
@@ -14,8 +14,10 @@ FANG = TwoGroups(5, 5, 1.0, 5.0)
 @pytest.mark.parametrize(
     ("settings", "R0"), [((5, 5, 1, 5), 12.192447), ((3, 7, 1, 5), 245.496931), ((2, 2, 1, 1), 3.380488)]
 )
-def test_minority_collapse_begins_at_the_golden_ratios(settings, R0):
-    assert threshold(*settings) == pytest.approx(R0, abs=6e-7)
+def test_the_minority_has_an_angle_below_the_golden_ratio_and_none_from_it_on(settings, R0):
+    program = TwoGroups(*settings)
+    assert program.slope_at_collapse(R0 - 1e-6) < 0 < program.slope_at_collapse(R0 + 1e-6)
+    assert program.minority_cosine(R0 * 0.999) < 1 == program.minority_cosine(R0 * 1.001)
 
 
 @pytest.mark.parametrize(("R", "cosine"), [(1, -0.1111), (10**0.5, -0.0172), (10, 0.5175), (10**1.1, 1.0), (1e4, 1.0)])
@@ -68,7 +70,7 @@ def logit_loss(KA, KB, x, P, Q, R):
 )
 def test_a_wrong_program_is_one_sentence(settings, sentence):
     with pytest.raises(ValueError, match=sentence):
-        threshold(*settings)
+        TwoGroups(*settings)
 
 
 def test_a_ratio_below_one_is_one_sentence():

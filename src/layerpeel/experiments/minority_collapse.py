@@ -79,7 +79,8 @@ class MinorityCollapse(Experiment):
 
     def run(self, checkpoint: Path, *, progress: bool) -> Finding:
         """Descend at every ratio from all seeds at once (a minute; an interrupted study begins again)."""
-        from layerpeel.problem.two_groups import TwoGroups, threshold
+        from layerpeel.problem import minority_collapse_threshold
+        from layerpeel.problem.two_groups import TwoGroups
 
         seeds, majorities = seed_range(self.first_seed, self.seeds), self._majorities()
         if self.ratios < 2 or not self.learning_rate > 0:
@@ -87,7 +88,8 @@ class MinorityCollapse(Experiment):
         if self.d < self.K - 1:
             raise ValueError(f"need d >= K-1 = {self.K - 1} for the exact curve, got d={self.d}")
         programs = [TwoGroups(KA, self.K - KA, self.E_W, self.E_H) for KA in majorities]
-        thresholds = [threshold(KA, self.K - KA, self.E_W, self.E_H) for KA in majorities]
+        bounds = {"E_W": self.E_W, "E_H": self.E_H}
+        thresholds = [minority_collapse_threshold(KA=KA, KB=self.K - KA, **bounds) for KA in majorities]
         measured: dict[Place, Trajectory] = {}
         places = [place for i, R0 in enumerate(thresholds) for place in self._places(i, R0)]
         try:

@@ -16,7 +16,8 @@ sin(phi)/sqrt(K K_A). The classifiers of the minority have, with u = s K_A/(K K_
 
     (u - y/K_B) / (u + y (1 - 1/K_B)).
 
-They coincide iff y = 0, which holds from a finite R0 on: where at the least f with y = 0 a larger y does not lower f.
+They coincide iff y = 0, which holds from a finite R0 on (:mod:`layerpeel.problem.thresholds`): where at the least f
+with y = 0 a larger y does not lower f.
 Where s = 0 as well they are 0 themselves, and their cosine is taken as 1, what it is before they vanish. Not for d <
 K - 1, where the program is not the model.
 """
@@ -30,13 +31,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import brentq, minimize
+from scipy.optimize import minimize
 
-__all__ = ["TwoGroups", "threshold", "vanishing_ratio"]
+__all__ = ["TwoGroups", "vanishing_ratio"]
 
 NEWTON_STEPS = 8
-LARGEST_RATIO = 1e12
-"""A threshold is looked for up to here."""
 
 
 @dataclass(frozen=True)
@@ -106,20 +105,6 @@ class TwoGroups:
         if not 1 <= R < math.inf:
             raise ValueError(f"need a finite ratio R >= 1, got R={R}")
         return _least(self, R, (0, 2) if self.slope_at_collapse(R) >= 0 else (0, 1, 2))
-
-
-def threshold(KA: int, KB: int, E_W: float, E_H: float) -> float:
-    """R0: from this ratio on all minority classifiers coincide at the optimum (minority collapse).
-
-    Raises:
-        ValueError: as :class:`TwoGroups`, and where there is none below 10^12.
-    """
-    program, top = TwoGroups(KA, KB, E_W, E_H), 2.0
-    while program.slope_at_collapse(top) <= 0:
-        top *= 2
-        if top > LARGEST_RATIO:
-            raise ValueError(f"need a threshold R0 < {LARGEST_RATIO:g}, got none for {program}")
-    return float(brentq(program.slope_at_collapse, 1.0, top, rtol=1e-14))
 
 
 def vanishing_ratio(KA: int, KB: int, E_W: float, E_H: float) -> float:

@@ -12,7 +12,8 @@ from layerpeel.certify.claims.claim import Evidence, Statement, Verdict, trial
 from layerpeel.certify.claims.known_optima import above, bounded_below, descended, golden
 from layerpeel.collapse import measure
 from layerpeel.dynamics import descend
-from layerpeel.problem import Problem, lpm, output_ball, sphere
+from layerpeel.problem import Problem, lpm, minority_collapse_threshold, output_ball, sphere
+from layerpeel.problem.two_groups import TwoGroups
 
 __all__ = ["STATEMENTS"]
 
@@ -23,6 +24,10 @@ BALLS = (
 )
 SPHERES = ((sphere(4, 1, 3, 1.0, tied=True), 2.330630612247), (sphere(10, 1, 9, 1.0, tied=True), 13.769349204502))
 OUTPUTS = ((output_ball(4, 1.0), 0.6654962406),)
+RATIOS = (((5, 5, 1, 5), 12.192447), ((3, 7, 1, 5), 245.496931), ((2, 2, 1, 1), 3.380488))
+"""(K_A, K_B, E_W, E_H), R0."""
+COSINES = ((1.0, -0.1111), (10**0.5, -0.0172), (10.0, 0.5175), (10**1.1, 1.0))
+"""R and the cosine of two minority classifiers at (5, 5, 1, 5)."""
 LOW = ((4, 2, 2.50609350, "a square"), (6, 3, 5.74886259, "an octahedron"))
 """K, d < K-1, the least loss at tau = 1, and its vectors."""
 
@@ -55,6 +60,25 @@ def _outputs() -> tuple[Evidence, ...]:
     return (golden(OUTPUTS, tolerance=6e-11), above(problems), bounded_below(problems), descended([(problems[0], 5.0)]))
 
 
+def _minority() -> tuple[Evidence, ...]:
+    found = [(minority_collapse_threshold(KA=a, KB=b, E_W=w, E_H=h), value) for (a, b, w, h), value in RATIOS]
+    fang = TwoGroups(5, 5, 1.0, 5.0)
+    cosines = [(abs(fang.minority_cosine(R) - cosine), f"R={R:.4g}") for R, cosine in COSINES]
+    return (
+        trial("R0 less its golden value", [(abs(R0 - value), f"{R0:.6f}") for R0, value in found], tolerance=6e-7),
+        trial("cosine of the minority classifiers less its golden value", cosines, tolerance=6e-5),
+        trial("slope of the least loss in the minority's angle: < 0 below R0, > 0 above", _slopes(), tolerance=1e-12),
+    )
+
+
+def _slopes() -> Iterator[tuple[float, str]]:
+    """At R0 (1 -+ 1e-6), with the sign that makes what is expected negative."""
+    case = (2, 2, 1.0, 1.0)
+    R0 = minority_collapse_threshold(KA=2, KB=2, E_W=1, E_H=1)
+    for sign in (1, -1):
+        yield sign * TwoGroups(*case).slope_at_collapse(R0 * (1 - sign * 1e-6)), f"R0 (1 {-sign:+d}e-6)"
+
+
 def _from_collapse(problem: Problem) -> tuple[float, str]:
     state = problem.optimum().state
     report = measure(state.H.T, problem.labels, classifier=state.W)
@@ -83,6 +107,17 @@ STATEMENTS = (
         test="tests/problem/test_named.py",
         expected=Verdict.HOLDS,
         check=_balls,
+    ),
+    Statement(
+        id="minority-collapse",
+        place="Fang et al. 2021, Theorem 5",
+        text="In the same balls with K_A classes R times as large as K_B others, the minority classifiers coincide "
+        "from a finite R0 on, not only as R grows without end.",
+        quantifier="for all K_A >= 1, K_B >= 2, E_W, E_H and d >= K",
+        functions=("minority_collapse_threshold", "lpm", "Problem.optimum"),
+        test="tests/problem/test_thresholds.py",
+        expected=Verdict.HOLDS,
+        check=_minority,
     ),
     Statement(
         id="spheres",

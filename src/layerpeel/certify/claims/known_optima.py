@@ -19,7 +19,7 @@ from layerpeel.problem import Problem, State
 from layerpeel.problem import objective as pure
 from layerpeel.problem.boundary import evaluate
 
-__all__ = ["above", "bounded_below", "descended", "golden", "named"]
+__all__ = ["above", "bounded_below", "descended", "golden", "named", "top_singular_value"]
 
 
 def golden(cases: Sequence[tuple[Problem, float]], *, tolerance: float) -> Evidence:
@@ -80,7 +80,7 @@ def _gap(problem: Problem) -> float:
     Z = np.asarray(state.W @ state.H)
     G = samples * evaluate(_logit_gradient, problem, state)
     slack = float(np.vdot(G, Z))
-    top = float(np.linalg.svd(G, compute_uv=False)[0])
+    top = samples * top_singular_value(problem, state)
     if isinstance(problem.regulariser, Ridge):
         ridge = problem.regulariser
         lam = float(np.sqrt(ridge.lam_W * ridge.lam_H))
@@ -93,6 +93,11 @@ def _gap(problem: Problem) -> float:
     assert problem.constraint is not None
     radius2 = float(problem.constraint.radius) ** 2  # type: ignore[attr-defined]
     return slack + radius2 * float(np.sqrt(problem.K * problem.N)) * top
+
+
+def top_singular_value(problem: Problem, state: State) -> float:
+    """sigma_1(G), G = dL/dZ of the mean loss."""
+    return float(np.linalg.svd(evaluate(_logit_gradient, problem, state), compute_uv=False)[0])
 
 
 def _logit_gradient(problem: Problem, state: State) -> object:

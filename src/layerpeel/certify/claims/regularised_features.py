@@ -5,11 +5,26 @@ the models below ask for the logits Z that are best under a nuclear norm, a conv
 one.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from layerpeel.certify.claims.claim import Evidence, Statement, Verdict, trial
-from layerpeel.certify.claims.known_optima import above, bounded_below, descended, golden
-from layerpeel.problem import CrossEntropy, Focal, Hinge, Problem, deep_ufm, mse_ufm, ufm
+from layerpeel.certify.claims.known_optima import above, bounded_below, descended, golden, top_singular_value
+from layerpeel.certify.lowest_curvature import lowest_curvature
+from layerpeel.certify.ridge_escape import ridge_escape
+from layerpeel.certify.ridge_polish import ridge_polish
+from layerpeel.problem import (
+    CrossEntropy,
+    Focal,
+    Hinge,
+    Problem,
+    State,
+    deep_ufm,
+    minority_collapse_weight,
+    mse_ufm,
+    ufm,
+)
 from layerpeel.problem.optima.deep import deep_blocks
 
 __all__ = ["STATEMENTS"]
@@ -65,6 +80,90 @@ def _other_losses() -> tuple[Evidence, ...]:
     )
 
 
+def _saddles() -> tuple[Evidence, ...]:
+    points = list(_critical_points())
+    left = [ridge_escape(problem, state) for problem, state, _ in points]
+    return (
+        trial(
+            "gradient at the critical points",
+            [(problem.gradient(state).squared_norm ** 0.5, at) for problem, state, at in points],
+            tolerance=1e-12,
+        ),
+        trial(
+            "lowest eigenvalue of the Hessian less -2 (sigma_1 - lam)/(alpha² + 1/alpha²)",
+            [(lowest_curvature(p, s).eigenvalue + _least_fall(p, s), at) for p, s, at in points],
+            tolerance=1e-9,
+        ),
+        trial(
+            "sign of (lam - sigma_1): not optimal, by more than 1e-3",
+            [(1e-3 - _least_fall(p, s), at) for p, s, at in points],
+            tolerance=1e-12,
+        ),
+        trial(
+            "the escape's decrease, turned around, plus 1e-4",
+            [(1e-4 - found.decrease, at) for found, (_, _, at) in zip(left, points, strict=True)],
+            tolerance=1e-12,
+        ),
+        trial(
+            "polished from there: what duality leaves of the objective",
+            [(ridge_polish(problem, state).last.gap, at) for problem, state, at in points],
+            tolerance=1e-9,
+        ),
+    )
+
+
+def _critical_points() -> Iterator[tuple[Problem, State, str]]:
+    """0, and optima of fewer classes: those left out have neither classifiers nor features."""
+    for problem in (ufm(4, 2, 4, 5e-3, 5e-3), ufm(4, 2, 3, 2e-3, 8e-3), ufm(6, 1, 5, 0.01, 0.01)):
+        zero = problem.init(0, scale=0.0)
+        yield problem, zero, f"K={problem.K}, d={problem.d}, at 0"
+        yield problem, _two_halves(problem), f"K={problem.K}, d={problem.d}, two halves told apart"
+
+
+def _two_halves(problem: Problem) -> State:
+    """The critical point that tells the first K/2 classes from the others and nothing else.
+
+    All w_k = +-w and h_i = +-h along one axis, margin q between the halves: the other half has the probability P =
+    1/(1 + e^q), the one singular value of G in these directions is 2P/sqrt(K N), and it is lam.
+    """
+    ridge = problem.regulariser
+    lam = float(np.sqrt(ridge.lam_W * ridge.lam_H))  # type: ignore[union-attr]
+    q = np.log(2 / (lam * np.sqrt(problem.K * problem.N)) - 1)
+    sign = np.where(np.arange(problem.K) < problem.K / 2, 1.0, -1.0)
+    norm = q / 2 * np.sqrt(problem.K * problem.N)  # |Z|_*
+    ratio = np.sqrt(ridge.lam_H / ridge.lam_W)  # type: ignore[union-attr]
+    axis = np.eye(problem.d)[0]
+    W = np.sqrt(norm * ratio / problem.K) * np.outer(sign, axis)
+    H = np.sqrt(norm / ratio / problem.N) * np.outer(axis, np.repeat(sign, problem.n))
+    return State(W, H)
+
+
+def _least_fall(problem: Problem, state: State) -> float:
+    """2 (sigma_1 - lam)/(alpha^2 + alpha^-2), alpha^4 = lam_H/lam_W."""
+    ridge = problem.regulariser
+    lam = float(np.sqrt(ridge.lam_W * ridge.lam_H))  # type: ignore[union-attr]
+    alpha2 = float(np.sqrt(ridge.lam_H / ridge.lam_W))  # type: ignore[union-attr]
+    return 2 * (top_singular_value(problem, state) - lam) / (alpha2 + 1 / alpha2)
+
+
+def _minority_weight() -> tuple[Evidence, ...]:
+    sizes = (6, 2, 2)
+    lam = minority_collapse_weight(sizes)
+    apart = {factor: _minority_distance(sizes, lam * factor) for factor in (0.9, 1.1)}
+    return (
+        trial("weight less sqrt(n_B)/N", [(abs(lam - np.sqrt(2) / 10), f"{lam:.12f}")], tolerance=1e-15),
+        trial("distance of the minority classifiers above it", [(apart[1.1], "1.1 times the weight")], tolerance=1e-6),
+        trial("0.05 less that distance below it", [(0.05 - apart[0.9], f"{apart[0.9]:.3f}")], tolerance=1e-12),
+    )
+
+
+def _minority_distance(sizes: tuple[int, ...], lam: float) -> float:
+    """|w_2 - w_3| at the polished optimum."""
+    problem = ufm(3, sizes, 3, lam, lam)
+    W = ridge_polish(problem, problem.init(0, scale=0.5)).state.W
+    return float(np.linalg.norm(W[1] - W[2]))
+
+
 def _relu() -> tuple[Evidence, ...]:
     problem = RELU[0][0]
     return (
@@ -113,6 +212,28 @@ STATEMENTS = (
         test="tests/problem/test_named.py",
         expected=Verdict.HOLDS,
         check=_cross_entropy,
+    ),
+    Statement(
+        id="regularised-saddles",
+        place="Zhu et al. 2021, Theorem 3.2",
+        text="Critical points of the same objective that are not optimal are strict saddles: the Hessian has an "
+        "eigenvalue -2 (sigma_1(G) - lam)/(alpha² + 1/alpha²) or below, alpha = (lam_H/lam_W)^(1/4).",
+        quantifier="for d >= K-1: at 0 and where only two halves of the classes are told apart",
+        functions=("escape", "polish", "lowest_curvature", "duality_gap"),
+        test="tests/certify/test_ridge_escape.py",
+        expected=Verdict.HOLDS,
+        check=_saddles,
+        remark="Two families of critical points, not all; escape decides at any point.",
+    ),
+    Statement(
+        id="minority-weight",
+        place="Hong and Ling 2023",
+        text="With weights, the classifiers of the smallest classes coincide iff sqrt(n_B) <= N sqrt(lam_W lam_H).",
+        quantifier="for two or more classes of n_B samples; n = (6, 2, 2) at 0.9 and 1.1 of the weight",
+        functions=("minority_collapse_weight", "ufm"),
+        test="tests/problem/test_thresholds.py",
+        expected=Verdict.HOLDS,
+        check=_minority_weight,
     ),
     Statement(
         id="squared-error",
