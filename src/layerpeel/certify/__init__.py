@@ -8,6 +8,7 @@ from layerpeel.certify.escape import Escape, escape
 from layerpeel.certify.global_certificate import GlobalCertificate, global_certificate
 from layerpeel.certify.kkt import Kkt, kkt
 from layerpeel.certify.margin import Margin, margin
+from layerpeel.certify.one_vs_rest import OneVsRest, one_vs_rest_bound, one_vs_rest_margin, softmax_code
 from layerpeel.certify.polish import Polished, polish
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "GlobalCertificate",
     "Kkt",
     "Margin",
+    "OneVsRest",
     "Polished",
     "claims",
     "curvature",
@@ -24,7 +26,10 @@ __all__ = [
     "global_certificate",
     "kkt",
     "margin",
+    "one_vs_rest_bound",
+    "one_vs_rest_margin",
     "polish",
+    "softmax_code",
 ]
 
 
