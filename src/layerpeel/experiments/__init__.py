@@ -2,21 +2,27 @@
 
 from layerpeel.experiments.acceleration import Acceleration
 from layerpeel.experiments.conduct import Conducted, conduct
+from layerpeel.experiments.deep_features import DeepFeatures
 from layerpeel.experiments.drawing import draw
 from layerpeel.experiments.experiment import Experiment, Finding, parse_setting
 from layerpeel.experiments.images import Images
+from layerpeel.experiments.loss_comparison import LossComparison
 from layerpeel.experiments.network import Network
 from layerpeel.experiments.recipe import EXPERIMENTS, read_recipe
+from layerpeel.experiments.sphere_codes import SphereCodes
 from layerpeel.experiments.ulpm_dynamics import UlpmDynamics
 
 __all__ = [
     "EXPERIMENTS",
     "Acceleration",
     "Conducted",
+    "DeepFeatures",
     "Experiment",
     "Finding",
     "Images",
+    "LossComparison",
     "Network",
+    "SphereCodes",
     "UlpmDynamics",
     "conduct",
     "draw",

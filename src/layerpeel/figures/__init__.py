@@ -2,15 +2,21 @@
 
 from layerpeel.figures.acceleration import plot_acceleration
 from layerpeel.figures.comparison import plot_comparison
+from layerpeel.figures.deep_features import plot_deep_features
 from layerpeel.figures.loglog_scale import register
+from layerpeel.figures.loss_comparison import plot_loss_comparison
 from layerpeel.figures.panels import plot_collapse, plot_margin, plot_training, terminal_phase
+from layerpeel.figures.sphere_codes import plot_sphere_codes
 from layerpeel.figures.style import save, style
 
 __all__ = [
     "plot_acceleration",
     "plot_collapse",
     "plot_comparison",
+    "plot_deep_features",
+    "plot_loss_comparison",
     "plot_margin",
+    "plot_sphere_codes",
     "plot_training",
     "register",
     "save",
