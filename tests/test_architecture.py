@@ -22,7 +22,7 @@ ALLOWED = {
     "torch": GROUND | {"networks"},
     "figures": GROUND | {"records"},
 }
-ALLOWED["experiments"] = set().union(*ALLOWED.values(), {"figures"})
+ALLOWED["experiments"] = set().union(*ALLOWED.values(), {"certify", "figures"})
 ALLOWED["doctor"] = ALLOWED["experiments"]
 ALLOWED["cli"] = ALLOWED["experiments"] | {"certify", "experiments", "doctor"}
 ALLOWED["__main__"] = {"cli"}

@@ -10,6 +10,7 @@ from layerpeel.certify.global_certificate import GlobalCertificate, global_certi
 from layerpeel.certify.kkt import Kkt, kkt
 from layerpeel.certify.lowest_curvature import lowest_curvature
 from layerpeel.certify.margin import Margin, margin
+from layerpeel.certify.one_vs_rest import OneVsRest, one_vs_rest_bound, one_vs_rest_margin, softmax_code
 from layerpeel.certify.polish import Polished
 from layerpeel.certify.questions import escape, polish
 from layerpeel.certify.ridge_escape import RidgeEscape
@@ -23,6 +24,7 @@ __all__ = [
     "GlobalCertificate",
     "Kkt",
     "Margin",
+    "OneVsRest",
     "Polished",
     "RidgeEscape",
     "RidgePolished",
@@ -34,7 +36,10 @@ __all__ = [
     "kkt",
     "lowest_curvature",
     "margin",
+    "one_vs_rest_bound",
+    "one_vs_rest_margin",
     "polish",
+    "softmax_code",
 ]
 
 

@@ -66,11 +66,32 @@ def _squared_loss(metrics: Any) -> Figures:
     return {"squared-loss": plot_strong_collapse(metrics)[0]}
 
 
+def _sphere_codes(metrics: Any) -> Figures:
+    from layerpeel.figures import plot_sphere_codes
+
+    return {"sphere-codes": plot_sphere_codes(metrics)[0]}
+
+
+def _loss_comparison(metrics: Any) -> Figures:
+    from layerpeel.figures import plot_loss_comparison
+
+    return {"loss-comparison": plot_loss_comparison(metrics)[0]}
+
+
+def _deep_features(metrics: Any) -> Figures:
+    from layerpeel.figures import plot_deep_features
+
+    return {"deep-features": plot_deep_features(metrics)[0]}
+
+
 OF_EXPERIMENT: dict[str, Callable[[Any], Figures]] = {
     "acceleration": _acceleration,
     "minority-collapse": _minority_collapse,
     "regularised-features": _regularised_features,
     "squared-loss": _squared_loss,
+    "sphere-codes": _sphere_codes,
+    "loss-comparison": _loss_comparison,
+    "deep-features": _deep_features,
 }
 """Experiments whose records have figures of their own."""
 

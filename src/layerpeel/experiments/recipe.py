@@ -6,28 +6,32 @@ from pathlib import Path
 from typing import Any
 
 from layerpeel.experiments.acceleration import Acceleration
+from layerpeel.experiments.deep_features import DeepFeatures
 from layerpeel.experiments.experiment import Experiment
 from layerpeel.experiments.images import Images
+from layerpeel.experiments.loss_comparison import LossComparison
 from layerpeel.experiments.minority_collapse import MinorityCollapse
 from layerpeel.experiments.network import Network
 from layerpeel.experiments.regularised_features import RegularisedFeatures
+from layerpeel.experiments.sphere_codes import SphereCodes
 from layerpeel.experiments.squared_loss import SquaredLoss
 from layerpeel.experiments.ulpm_dynamics import UlpmDynamics
 
 __all__ = ["EXPERIMENTS", "read_recipe"]
 
-EXPERIMENTS: dict[str, type[Experiment]] = {
-    kind.name: kind
-    for kind in (
-        UlpmDynamics,
-        Images,
-        Network,
-        Acceleration,
-        MinorityCollapse,
-        RegularisedFeatures,
-        SquaredLoss,
-    )
-}
+KINDS: tuple[type[Experiment], ...] = (
+    UlpmDynamics,
+    Images,
+    Network,
+    Acceleration,
+    MinorityCollapse,
+    RegularisedFeatures,
+    SquaredLoss,
+    SphereCodes,
+    LossComparison,
+    DeepFeatures,
+)
+EXPERIMENTS: dict[str, type[Experiment]] = {kind.name: kind for kind in KINDS}
 
 
 def read_recipe(name: str, settings: Mapping[str, Any]) -> Experiment:

@@ -4,7 +4,7 @@ from layerpeel.problem.block_points import block_point
 from layerpeel.problem.constraints import Constraint, NonNegative, NormBalls, OutputBall, Spheres
 from layerpeel.problem.losses import CrossEntropy, ExponentialTailed, Focal, Hinge, Loss, SquaredError
 from layerpeel.problem.named import deep_ufm, lpm, mse_ufm, output_ball, sphere, ufm, ulpm
-from layerpeel.problem.optima import Optimum
+from layerpeel.problem.optima import Optimum, deep_blocks
 from layerpeel.problem.problem import Problem
 from layerpeel.problem.regularisers import Regulariser, Ridge
 from layerpeel.problem.state import State
@@ -28,6 +28,7 @@ __all__ = [
     "SquaredError",
     "State",
     "block_point",
+    "deep_blocks",
     "deep_ufm",
     "lpm",
     "minority_collapse_threshold",

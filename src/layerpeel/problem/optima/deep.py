@@ -7,6 +7,12 @@ blocks orthogonal,
     Z = c blockdiag(I - J/m) Y:    K - B singular values c sqrt(n), margins c within a block and c (1 - 1/m) without;
 
 m = K is neural collapse. For lam -> 0 pairs (m = 2) beat it iff F > 2/log2(2(K-1)/K).
+
+The lowest blocks are not the least state in general. A code of rank r, Z = c U'U with K unit columns u_k in R^r of
+largest cosine s and UU' = (K/r) I, has r singular values c K/r and the margin c (1 - s), so that it costs, for lam -> 0
+and up to a common factor, r (K/(r (1-s)))^{2/F}: pairs are the code r = K/2, s = 0. For K = 10 the code of Petersen's
+graph (r = 4, cosines 1/6 and -2/3; graphs of this kind in Sukenik et al. 2024) is below the pairs from F = 4 on,
+4 * 3^{1/2} < 5 * 2^{1/2}, and search finds rank 3 at F = 5. For K = 4 nothing was found below the blocks.
 """
 
 import math
@@ -16,26 +22,39 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from layerpeel.problem.losses import CrossEntropy
 from layerpeel.problem.optima.optimum import Optimum, factors, need_dimension
 from layerpeel.problem.optima.scalar import minimiser
+from layerpeel.problem.regularisers import Ridge
 from layerpeel.problem.state import State
 
 if TYPE_CHECKING:
     from layerpeel.problem.problem import Problem
-    from layerpeel.problem.regularisers import Ridge
 
 __all__ = ["deep_block_optimum", "deep_blocks"]
 
 
 def deep_blocks(problem: "Problem") -> dict[int, Optimum]:
-    """m -> the best state of K/m simplex blocks of m classes, for every m that divides K and has room in R^d."""
+    """m -> the best state of K/m simplex blocks of m classes, for every m that divides K and has room in R^d.
+
+    m = K is neural collapse. Each value is attained by its state, a critical point; none is proved to be the least of
+    all, and for K = 10 from depth 4 on there are lower ones: ``layerpeel run deep-features``.
+
+    Raises:
+        ValueError: unless the model is :func:`layerpeel.deep_ufm` with depth >= 3, cross-entropy and equal classes, or
+            for d below the rank of every block state.
+    """
+    if problem.depth < 3 or problem.loss != CrossEntropy() or not problem.balanced:
+        raise ValueError(f"need a deep model, depth >= 3, with cross-entropy and equal class sizes, got {problem!r}")
+    if problem.constraint is not None or not isinstance(problem.regulariser, Ridge):
+        raise ValueError(f"need a deep model with a weight on every factor and no constraint, got {problem!r}")
     sizes = [m for m in range(2, problem.K + 1) if problem.K % m == 0 and problem.K - problem.K // m <= problem.d]
     need_dimension(problem.d, problem.K // 2 if not sizes else 1, "the rank of the lowest blocks")
     return {m: _block_optimum(problem, m) for m in sizes}
 
 
 def deep_block_optimum(problem: "Problem") -> Optimum:
-    """The lowest of :func:`deep_blocks`: what is known to be reachable, not known to be the least."""
+    """The lowest of :func:`deep_blocks`: reachable, an upper bound of the least value and for many classes above it."""
     return min(deep_blocks(problem).values(), key=lambda found: found.value)
 
 
@@ -54,7 +73,8 @@ def _block_optimum(problem: "Problem", m: int) -> Optimum:
     return Optimum(
         value=value,
         state=_deep_state(problem, c * (np.eye(K) - np.kron(np.eye(K // m), np.full((m, m), 1 / m)))),
-        conditions=f"the least state of {K // m} simplex blocks of {m} classes; no proof that nothing lies below",
+        conditions=f"the least state of {K // m} simplex blocks of {m} classes, an upper bound of the least value: "
+        "codes of lower rank may lie below, as for K = 10 from depth 4 on",
         source="Sukenik, Mondelli and Lampert 2024 (that the ETF is not optimal), by F1",
     )
 

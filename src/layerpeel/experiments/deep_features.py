@@ -1,0 +1,219 @@
+"""Deep features: where neural collapse is not optimal, nor are its blocks; what search finds with F factors.
+
+For every K and depth F the local minima that L-BFGS finds from many seeds and scales are held against two states in
+closed form: neural collapse, one simplex of all classes, and the best of the blocks (:func:`layerpeel.deep_blocks`).
+A value below both is a state that is better than either, by its own evidence; that nothing lies lower still is not
+proved.
+"""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from layerpeel.experiments.experiment import Experiment, Finding
+from layerpeel.outcome import Outcome
+from layerpeel.progress import progress_bar
+
+if TYPE_CHECKING:
+    import xarray
+
+    from layerpeel.problem import Problem, State
+
+__all__ = ["DeepFeatures"]
+
+RANK = 1e-3
+"""Singular values of the logits below this part of the largest count as 0."""
+SAME = 1e-6
+"""Values within this part of each other count as equal."""
+
+
+@dataclass(frozen=True)
+class DeepFeatures(Experiment):
+    """Multi-start minimisation of the deep model against its closed forms.
+
+    Attributes:
+        classes: numbers of classes, comma-separated.
+        depths: numbers of factors F >= 2, comma-separated; 2 is W and H alone.
+        n: samples a class.
+        d: dimension of the features and width of the layers; 0 for d = K.
+        lam: weight of every factor.
+        scales: standard deviations of the initial entries, comma-separated.
+        seeds: number of seeds at every scale.
+        first_seed: the first of them.
+    """
+
+    name: ClassVar[str] = "deep-features"
+
+    classes: str = "4,10"
+    depths: str = "2,3,4,5,6"
+    n: int = 1
+    d: int = 0
+    lam: float = 1e-4
+    scales: str = "0.3,0.6"
+    seeds: int = 12
+    first_seed: int = 0
+
+    def run(self, checkpoint: Path, *, progress: bool) -> Finding:
+        """Search case by case (half a minute; an interrupted study begins again)."""
+        from layerpeel.problem import deep_ufm
+
+        classes, depths = numbers("classes", self.classes, int), numbers("depths", self.depths, int)
+        scales = numbers("scales", self.scales, float)
+        if self.seeds < 1 or not 0 <= self.first_seed < 2**31:
+            raise ValueError(f"need seeds >= 1 from 0 <= first_seed < 2^31 on, got {self.seeds} from {self.first_seed}")
+        problems = {(K, F): deep_ufm(K, self.n, self.d or K, F, self.lam) for K in classes for F in depths}
+        rows = {case: _closed_forms(problem) for case, problem in problems.items()}
+        starts = [(scale, self.first_seed + i) for scale in scales for i in range(self.seeds)]
+        began = time.perf_counter()
+        found = _search(problems, starts, progress=progress)
+        metrics = _dataset(classes, depths, starts, rows, found)
+        outcome = Outcome.COMPLETED if len(found) == len(problems) else Outcome.INTERRUPTED
+        return Finding(
+            metrics=metrics.assign_attrs(title=f"deep features, n={self.n}, weight {self.lam:g} of every factor"),
+            arrays={f"K{K}_F{F}": best for (K, F), (best, _, _) in found.items()},
+            summary={
+                "seeds": list(range(self.first_seed, self.first_seed + self.seeds)),
+                "outcome": {"name": outcome.name, "sentence": outcome.value},
+                "wall_seconds": round(time.perf_counter() - began, 3),
+            },
+            text=_describe(metrics, self.lam),
+        )
+
+
+def numbers(name: str, text: str, kind: type) -> list[Any]:
+    """The numbers of a comma-separated setting.
+
+    Raises:
+        ValueError: for something else in it, or nothing.
+    """
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"need {name} to be numbers with commas between them, got {text!r}") from None
+
+
+def _closed_forms(problem: "Problem") -> dict[str, float]:
+    """Values of neural collapse and of the best blocks, and how many classes a block has."""
+    from layerpeel.problem import deep_blocks
+
+    if problem.depth == 2:
+        value = problem.optimum().value
+        return {"etf": value, "blocks": value, "block_size": problem.K}
+    found = {m: optimum.value for m, optimum in deep_blocks(problem).items()}
+    if problem.K not in found:
+        raise ValueError(f"need d >= K-1 = {problem.K - 1} for neural collapse beside the blocks, got d={problem.d}")
+    best = min(found, key=lambda m: found[m])
+    return {"etf": found[problem.K], "blocks": found[best], "block_size": best}
+
+
+def _search(problems: Mapping[Any, "Problem"], starts: list[tuple[float, int]], *, progress: bool) -> dict[Any, Any]:
+    """Case -> the logits of the lowest minimum, all values, all ranks; an interrupt ends it."""
+    from layerpeel.dynamics.minimise import minimise
+
+    done: dict[Any, Any] = {}
+    try:
+        with progress_bar(len(problems), "cases", shown=progress) as show:
+            for case, problem in problems.items():
+                minima = [minimise(problem, problem.init(seed, scale=scale)) for scale, seed in starts]
+                logits = [_logits(minimum.state) for minimum in minima]
+                values = np.array([minimum.value for minimum in minima])
+                done[case] = logits[int(values.argmin())], values, np.array([_rank(Z) for Z in logits])
+                show(len(done))
+    except KeyboardInterrupt:
+        if not done:
+            raise
+    return done
+
+
+def _logits(state: "State") -> np.ndarray:
+    from layerpeel.problem.objective import features
+
+    return np.asarray(state.W @ features(state))
+
+
+def _rank(Z: np.ndarray) -> int:
+    s = np.linalg.svd(Z, compute_uv=False)
+    return int((s > RANK * max(s[0], RANK)).sum())
+
+
+def _dataset(
+    classes: list[int],
+    depths: list[int],
+    starts: list[tuple[float, int]],
+    rows: Mapping[Any, Mapping[str, float]],
+    found: Mapping[Any, Any],
+) -> "xarray.Dataset":
+    import xarray
+
+    nothing = np.full(len(starts), np.nan)
+
+    def table(read: Any) -> list[list[Any]]:
+        return [[read((K, F)) for F in depths] for K in classes]
+
+    case, each = ("classes", "depth"), ("classes", "depth", "start")
+    return xarray.Dataset(
+        {name: (case, table(lambda at, name=name: rows[at][name])) for name in ("etf", "blocks", "block_size")}
+        | {
+            "value": (each, table(lambda at: found[at][1] if at in found else nothing)),
+            "rank": (each, table(lambda at: found[at][2] if at in found else nothing)),
+            "threshold": ("classes", [_threshold(K) for K in classes]),
+        },
+        coords={
+            "classes": classes,
+            "depth": depths,
+            "scale": ("start", [scale for scale, _ in starts]),
+            "seed": ("start", [seed for _, seed in starts]),
+        },
+    )
+
+
+def _threshold(K: int) -> float:
+    """2/log2(2(K-1)/K): pairs beat neural collapse from this depth on, as the weight goes to 0."""
+    return 2 / math.log2(2 * (K - 1) / K) if K > 2 else math.inf
+
+
+def _describe(metrics: "xarray.Dataset", lam: float) -> str:
+    lines = [f"{metrics.sizes['start']} starts a case, weight {lam:g}; values over the weight, rank in brackets"]
+    for K in metrics["classes"].values:
+        of_K = metrics.sel(classes=K)
+        lines += ["", f"K = {K}: pairs beat neural collapse iff F > {float(of_K['threshold']):.4f} (weight -> 0)"]
+        lines += [f"{'F':>3} {'collapse':>11} {'best blocks':>17} {'least found':>16}  minima found (starts)"]
+        lines += [_row(of_K.sel(depth=F), lam) for F in metrics["depth"].values]
+    return "\n".join(lines)
+
+
+def _row(case: "xarray.Dataset", lam: float) -> str:
+    F, K, m = (int(case[name]) for name in ("depth", "classes", "block_size"))
+    etf, blocks = float(case["etf"]) / lam, float(case["blocks"]) / lam
+    closed = f"{F:3} {etf:11.6f} {blocks:11.6f} ({K - K // m:3})"
+    if not np.isfinite(case["value"]).all():
+        return f"{closed}  not reached"
+    minima = distinct(case["value"].values / lam, case["rank"].values)
+    least, rank, _ = minima[0]
+    listed = ", ".join(f"{value:.5f} [{rank}] x{count}" for value, rank, count in minima[:4])
+    more = f" and {len(minima) - 4} more" if len(minima) > 4 else ""
+    return f"{closed} {least:11.6f} [{rank:2}]  {_verdict(least, etf, blocks)}: {listed}{more}"
+
+
+def _verdict(least: float, etf: float, blocks: float) -> str:
+    if least < blocks * (1 - SAME):
+        return f"{1 - least / blocks:.2%} BELOW every block state"
+    if least > blocks * (1 + SAME):
+        return "search did not reach the blocks"
+    return "neural collapse" if blocks > etf * (1 - SAME) else "the blocks"
+
+
+def distinct(values: np.ndarray, ranks: np.ndarray) -> list[tuple[float, int, int]]:
+    """(value, rank, how often), ascending; values within SAME of the one before are one."""
+    found: list[tuple[float, int, int]] = []
+    for i in np.argsort(values):
+        if found and values[i] <= found[-1][0] * (1 + SAME):
+            found[-1] = (found[-1][0], found[-1][1], found[-1][2] + 1)
+        else:
+            found.append((float(values[i]), int(ranks[i]), 1))
+    return found
