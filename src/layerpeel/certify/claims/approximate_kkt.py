@@ -15,6 +15,8 @@ from layerpeel.certify.claims.points import each_problem, separated, size, summe
 from layerpeel.certify.kkt import Kkt, kkt
 from layerpeel.certify.margin import margin
 from layerpeel.problem import Problem, State
+from layerpeel.problem.approximate_kkt import approximate_kkt as closed_form
+from layerpeel.problem.boundary import evaluate
 
 __all__ = ["STATEMENTS"]
 
@@ -31,6 +33,11 @@ def _closeness() -> tuple[Evidence, ...]:
         trial(
             "δ less its definition, by loops, relative to 1 + δ",
             [(abs(found.delta - delta) / (1 + delta), at) for (_, delta), found, at in direct],
+            tolerance=1e-9,
+        ),
+        trial(
+            "δ less its closed form (β/2γ) x/(x + q_min), relative to 1 + δ",
+            [(abs(found.delta - _closed_delta(p, s)) / (1 + found.delta), at) for p, s, found, at in points],
             tolerance=1e-9,
         ),
         trial(
@@ -71,6 +78,10 @@ def _member(value: Any, i: int) -> Any:
     if isinstance(value, State):
         return State(value.W[i], value.H[i])
     return value[i] if isinstance(value, np.ndarray) else value
+
+
+def _closed_delta(problem: Problem, state: State) -> float:
+    return float(evaluate(closed_form, problem, state).delta)
 
 
 def _epsilon_and_delta(problem: Problem, state: State) -> tuple[float, float]:

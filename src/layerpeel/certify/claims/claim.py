@@ -145,8 +145,8 @@ class Claim:
 
     @property
     def tried(self) -> int:
-        """Points, seeds and runs that the true form was tried on."""
-        return sum(piece.tried for piece in self.evidence if piece.erratum is None)
+        """Points, seeds or runs that the true form was tried on: those of its largest trial, as trials share points."""
+        return max((piece.tried for piece in self.evidence if piece.erratum is None), default=0)
 
     @property
     def surprises(self) -> tuple[str, ...]:

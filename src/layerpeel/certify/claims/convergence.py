@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 
 from layerpeel.certify.claims.claim import Evidence, Statement, Verdict, trial
 from layerpeel.certify.claims.example_3_1 import PROBLEM, at
+from layerpeel.certify.claims.finished import finished
 from layerpeel.certify.claims.long_flow import long_flow
 from layerpeel.certify.claims.points import each_point, separated
 from layerpeel.certify.kkt import kkt
@@ -76,7 +77,7 @@ def _rise(
 
 
 def _spurious() -> tuple[float, str]:
-    end = flow(PROBLEM, at(0.6), log_time=2000.0).state
+    end = finished(flow(PROBLEM, at(0.6), log_time=2000.0)).state
     found, ratio = kkt(PROBLEM, end), float(margin(PROBLEM, end).ratio)
     error = max(abs(ratio - 0.75), float(found.epsilon * found.gamma**0.5), float(found.delta * found.gamma))
     return error, f"log t = 2000: margin ratio {ratio:.9f}, δ/|θ~|² = {float(found.delta * found.gamma):.1e}"
@@ -91,7 +92,7 @@ def _separation() -> list[tuple[float, str]]:
 def _tied() -> tuple[Float[np.ndarray, "record"], Float[np.ndarray, "record"], str]:
     """q_min and the MEAN loss of a descent on which two classes share classifier and feature, as they do ever after."""
     frame = 1.5 * simplex_etf(3, 4)[:, [0, 0, 1, 2]]
-    run = descend(ulpm(4, 1, 4), State(frame.T, frame), optax.sgd(1.0), 5000)
+    run = finished(descend(ulpm(4, 1, 4), State(frame.T, frame), optax.sgd(1.0), 5000))
     q, loss = run.metrics["margin"].values[0], run.metrics["loss"].values[0]
     words = f"mean L {loss[0]:.3f} to {loss[-1]:.3f} in 5,000 steps, q_min {np.abs(q).max():.1g}"
     return q, loss, f"K=4, n=1, two classes tied: {words}"

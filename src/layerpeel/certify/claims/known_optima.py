@@ -14,6 +14,7 @@ import numpy as np
 import optax
 
 from layerpeel.certify.claims.claim import Evidence, trial
+from layerpeel.certify.claims.finished import finished
 from layerpeel.dynamics import descend
 from layerpeel.problem import Problem, State
 from layerpeel.problem import objective as pure
@@ -115,7 +116,7 @@ def descended(cases: Sequence[tuple[Problem, float]], *, seeds: int = 5, steps: 
     found = []
     for problem, rate in cases:
         best = problem.optimum().value
-        run = descend(problem, problem.init(range(seeds), scale=0.5), optax.sgd(rate), steps, record=2)
+        run = finished(descend(problem, problem.init(range(seeds), scale=0.5), optax.sgd(rate), steps, record=2))
         losses = run.metrics["loss"].values[:, -1]
         found += [(abs(loss - best) / max(best, 1e-12), f"{named(problem)}, seed {i}") for i, loss in enumerate(losses)]
     return trial(f"descent, {steps:,} steps: objective over optimum, less 1", found, tolerance=1e-8)

@@ -2,6 +2,7 @@
 
 from functools import cache
 
+from layerpeel.certify.claims.finished import finished
 from layerpeel.certify.claims.points import summed
 from layerpeel.dynamics import Trajectory, flow
 
@@ -16,4 +17,4 @@ SEEDS = 16
 def long_flow() -> Trajectory:
     """K=5, n=10, d=20, Gaussian starts of scale 0.1, the summed loss; integrated once for all statements."""
     problem = summed(5, 10, 20)
-    return flow(problem, problem.init(range(SEEDS), scale=0.1), log_time=END, record=40)
+    return finished(flow(problem, problem.init(range(SEEDS), scale=0.1), log_time=END, record=40))

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from scipy.special import logsumexp
 
 from layerpeel.certify.claims.claim import Evidence, Statement, Verdict, trial
+from layerpeel.certify.claims.finished import finished
 from layerpeel.certify.claims.points import (
     around_collapse,
     collapsed,
@@ -84,7 +85,9 @@ def _ray_errors() -> Iterator[tuple[float, str]]:
         problem = summed(*shape)
         unit = block_point(problem, blocks, rho2=1.0)
         state = unit * np.sqrt(start / float(margin(problem, unit).q_min))
-        run = flow(problem, state, time=max(golden), record=np.log(list(golden)).tolist(), rtol=3e-14, atol=1e-17)
+        run = finished(
+            flow(problem, state, time=max(golden), record=np.log(list(golden)).tolist(), rtol=3e-14, atol=1e-17)
+        )
         for (time, exact), q in zip(golden.items(), run.metrics["margin"].values[0], strict=True):
             yield abs(q - exact), f"{size(problem)}, blocks {blocks}: {q:.10f} at t={time:g}"
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from layerpeel.certify.margin import margin
+from layerpeel.collapse import measure
 from layerpeel.frames import random_orthonormal
 from layerpeel.problem import Problem, State, ulpm
 
@@ -19,6 +20,7 @@ __all__ = [
     "collapsed",
     "each_point",
     "each_problem",
+    "off_collapse",
     "random_points",
     "separated",
     "size",
@@ -89,3 +91,9 @@ def separated(problem: Problem, count: int = 60) -> State:
     least = np.log(problem.N * (problem.K - 1) / np.log(2.0)) + 0.1
     wanted = np.geomspace(least, 10 * least, len(kept))
     return State(points.W[kept], points.H[kept]) * np.sqrt(wanted / q[kept])
+
+
+def off_collapse(problem: Problem, state: State) -> float:
+    """The largest gap of NC1 to NC4: 0 iff collapsed."""
+    report = measure(state.H.T, problem.labels, classifier=state.W)
+    return max(report.within_class_variation, report.mean_angle_gap, report.duality_gap, report.nc4_mismatch)

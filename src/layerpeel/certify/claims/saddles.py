@@ -15,6 +15,7 @@ import optax
 
 from layerpeel.certify.claims.claim import Evidence, Statement, Verdict, trial
 from layerpeel.certify.claims.example_3_1 import PROBLEM, at
+from layerpeel.certify.claims.finished import finished
 from layerpeel.certify.claims.landscape import block
 from layerpeel.certify.claims.low_dimension import trapped_curvature
 from layerpeel.certify.claims.points import size, stack, summed
@@ -142,7 +143,7 @@ def _noise() -> tuple[Evidence, ...]:
 
 def _left(noise: float) -> tuple[float, str]:
     starts = stack([at(START)] * SEEDS)
-    run = descend(PROBLEM, starts, optax.sgd(RATE), STEPS, record=2, noise=GradientNoise(noise))
+    run = finished(descend(PROBLEM, starts, optax.sgd(RATE), STEPS, record=2, noise=GradientNoise(noise)))
     best = float(run.metrics["margin_ratio"].values[:, -1].max())
     where = f"noise {noise:g} times the gradient, {SEEDS} seeds: margin ratio {best:.4f} at best, 0.75 on the ray"
     return (1 - best) / (1 - 0.75), where

@@ -16,6 +16,7 @@ from layerpeel.certify.claims.points import (
     collapsed,
     each_point,
     each_problem,
+    off_collapse,
     random_points,
     size,
     summed,
@@ -111,7 +112,7 @@ def _scaled() -> tuple[Evidence, ...]:
     return (
         trial(
             "distance of (aW, bH), ab > 0, from NC1 to NC4, (W, H) collapsed",
-            [(_from_collapse(p, s), f"{at}, a={a:g}, b={b:g}") for p, s, a, b, at in alike],
+            [(off_collapse(p, s), f"{at}, a={a:g}, b={b:g}") for p, s, a, b, at in alike],
             tolerance=1e-12,
         ),
         trial(
@@ -124,7 +125,7 @@ def _scaled() -> tuple[Evidence, ...]:
         ),
         trial(
             "distance of (aW, bH), ab < 0, from NC1 to NC4: every decision is wrong",
-            [(_from_collapse(p, s), f"{at}, a={a:g}, b={b:g}") for p, s, a, b, at in points if a * b < 0],
+            [(off_collapse(p, s), f"{at}, a={a:g}, b={b:g}") for p, s, a, b, at in points if a * b < 0],
             tolerance=1e-12,
             erratum="E10",
         ),
@@ -133,11 +134,6 @@ def _scaled() -> tuple[Evidence, ...]:
 
 def _few(problem: Problem) -> State:
     return collapsed(problem, 5)
-
-
-def _from_collapse(problem: Problem, state: State) -> float:
-    report = measure(state.H.T, problem.labels, classifier=state.W)
-    return max(report.within_class_variation, report.mean_angle_gap, report.duality_gap, report.nc4_mismatch)
 
 
 STATEMENTS = (
