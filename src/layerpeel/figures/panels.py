@@ -202,9 +202,13 @@ def _heading(metrics: Any, window: Window | None, beside: Any) -> str:
     fit = "" if window is None else rf"exponents fitted over ${_short(window[0])}\leq\log t\leq{_short(window[1])}$"
     first = "; ".join(filter(None, [metrics.attrs.get("title", ""), spread]))
     if len(first) > LINE:  # the title on lines of its own
-        first, fit = textwrap.fill(metrics.attrs["title"], LINE), "; ".join(filter(None, [spread, fit]))
+        first, fit = _wrapped(metrics.attrs["title"]), "; ".join(filter(None, [spread, fit]))
     both = "" if beside is None else "\nlines: gradient flow; pale: gradient descent; dashed: the power in the end"
     return first + (f"\n{fit}" if fit else "") + both
+
+
+def _wrapped(heading: str) -> str:
+    return textwrap.fill(heading, LINE) if len(heading) > LINE else heading
 
 
 def _short(value: float) -> str:
