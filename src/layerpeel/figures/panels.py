@@ -191,7 +191,8 @@ def _draw(
 
 
 def _page(heading: str, panels: int, rows: int) -> list[Axes]:
-    figure = Figure(figsize=(WIDTH, 0.3 + 2.35 * rows), layout="constrained")
+    more = max(0, heading.count("\n") - 1)  # lines of the heading beyond two
+    figure = Figure(figsize=(WIDTH, 0.3 + 2.35 * rows + 0.2 * more), layout="constrained")
     figure.suptitle(heading, fontsize="medium")
     return list(np.ravel(figure.subplots(rows, panels // rows, sharex=True)))
 
