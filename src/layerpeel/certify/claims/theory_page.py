@@ -18,6 +18,9 @@ Perspective* (ICLR 2022 and arXiv 2110.02796 as *An Unconstrained Layer-Peeled P
 words and corrected. `layerpeel claims` puts every line to the test and prints what it found (`--json` for all of it,
 `--only lemma-3.1` or `--only E8` for a part); it exits with 1 when a verdict is not the one below.
 
+The last two sections are the systems that the paper compares itself with (its Table 1) and later ones, with statements
+of their own authors, in words of ours.
+
 - *holds*: as printed.
 - *holds as corrected*: something printed is false (the errata in brackets); the form below holds.
 - *fails as printed*: the form below, which is the printed one, does not hold, and none is offered that does.
