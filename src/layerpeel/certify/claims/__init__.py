@@ -15,6 +15,9 @@
     landscape        Theorem 3.4                                 saddles          Remark 3.3
     rates            section 4                                   low_dimension    E12: what fails for d < K - 1
 
+    bounded_features, regularised_features  Table 1 and later systems
+    known_optima     how an optimum is tried                     finished         runs that may judge
+
 ``python -m layerpeel.certify.claims`` prints THEORY.md.
 """
 

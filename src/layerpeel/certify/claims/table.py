@@ -25,7 +25,8 @@ def as_tables(claims: Sequence[Claim]) -> Group:
 
 
 def _statements(claims: Sequence[Claim]) -> Table:
-    table = Table(title="The statements of the paper and of its Table 1, put to the test", title_justify="left", show_lines=True)
+    title = "The statements of the paper and of its Table 1, put to the test"
+    table = Table(title=title, title_justify="left", show_lines=True)
     table.add_column("statement", width=16)
     table.add_column("what holds, and for which points")
     table.add_column("tried", justify="right", no_wrap=True)
