@@ -132,7 +132,7 @@ def test_hostile_and_damaged_files_are_one_sentence_and_exit_code_2(tmp_path):
     ("arguments", "sentence"),
     [
         (["frobnicate"], "Unknown command"),
-        (["run", "nope"], "need an experiment (ulpm-dynamics, images, network, acceleration"),
+        (["run", "nope"], "need an experiment (ulpm-dynamics, images, network, acceleration, "),
         (["run", "ulpm-dynamics", "--set", "K=1"], "need K >= 2 and an integer, got K=1"),
         (["run", "ulpm-dynamics", "--set", "d=0"], "need d >= 1 and an integer, got d=0"),
         (["run", "ulpm-dynamics", "--set", "Q=1"], "need a setting of ulpm-dynamics"),
