@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import jax
 import numpy as np
@@ -41,17 +42,17 @@ def run_all(course: Course, start: State, workers: int | None, progress: Abstrac
         found = dict(_followed(course, members, workers or _crew(members), show))
     passages = [found.get(i) or _not_begun(member) for i, member in enumerate(members)]
     if not any(passage.fields for passage in passages):
-        _need_no_earlier_record(course, passages)
-        raise KeyboardInterrupt  # nothing to show yet
+        _nothing_to_show(course, passages)
     seconds = time.perf_counter() - began
     return _gather(course, passages, seconds, single=not has_seed_axis(start))
 
 
-def _need_no_earlier_record(course: Course, passages: list[Passage]) -> None:
-    for passage in passages:
-        if passage.outcome is not Outcome.INTERRUPTED:
-            first = f"log t = {course.points[0]:g}"
-            raise ValueError(f"need a first record that the flow reaches, got {first}: {passage.outcome}")
+def _nothing_to_show(course: Course, passages: list[Passage]) -> NoReturn:
+    """Where not one record was made, there is no trajectory to report with."""
+    ends = [passage.outcome for passage in passages if passage.outcome is not Outcome.INTERRUPTED]
+    if not ends:
+        raise KeyboardInterrupt
+    raise ValueError(f"need a first record that the flow reaches, got log t = {course.points[0]:g}: {ends[0]}")
 
 
 def _crew(members: list[State]) -> int:
