@@ -372,7 +372,7 @@ def test_ctrl_c_while_a_flow_rests_keeps_its_records():
 
 def test_a_time_that_rounding_puts_before_the_last_step_is_found():
     """Asking for the number next to the end of a step."""
-    for seed in range(20):
-        problem = lp.ulpm(3, 2, 3)
+    problem = lp.ulpm(3, 2, 3)
+    for seed in range(5):
         times = [5.0, 5.0 + 1e-15 * 5 * (1 + seed), 5.1]
         assert lp.flow(problem, problem.init(seed), log_time=6.0, record=sorted({*times})).outcome is lp.Outcome.REACHED

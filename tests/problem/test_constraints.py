@@ -40,7 +40,7 @@ def test_projecting_twice_is_projecting_once_and_init_lies_in_the_set(problem):
 
 @pytest.mark.parametrize("problem", SIZES)
 def test_no_random_point_of_the_set_is_nearer_than_the_projection(problem):
-    point, project = far(problem, 1), problem.constraint.project
+    point, project = far(problem, 1), jax.jit(problem.constraint.project)
     nearest = project(point)
     for seed in range(200):
         other = project(nearest + 0.3 * far(problem, seed + 2))
