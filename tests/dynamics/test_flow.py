@@ -309,9 +309,7 @@ def test_wrong_calls_get_a_sentence(wrong, sentence):
         lp.flow(PROBLEM, START, **wrong)
 
 
-def test_a_constraint_and_a_foreign_state_are_refused():
-    with pytest.raises(ValueError, match="need a problem without constraint for its flow"):
-        lp.flow(lp.Problem(3, 2, 3, constraint=lp.NormBalls(1.0, 1.0)), lp.ulpm(3, 2, 3).init(0), time=1.0)
+def test_a_foreign_state_is_refused():
     with pytest.raises(ValueError, match=r"need W of shape \(3, 3\)"):
         lp.flow(PROBLEM, lp.ulpm(4, 2, 3).init(0), time=1.0)
 

@@ -10,18 +10,17 @@ import numpy as np
 from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
-from layerpeel.dynamics.clock import apply, clock_of, field, flatten, linearized, tau_of, unflatten
+from layerpeel.dynamics.clock import apply, clock_of, field, flatten, linearized, tau_of
 from layerpeel.dynamics.cvode import IntegrationFailed, Integrator
 from layerpeel.dynamics.invariants import Invariants
+from layerpeel.dynamics.pieces import Pieces, nearest
 from layerpeel.dynamics.recorder import Recorder
+from layerpeel.dynamics.rest import at_rest
 from layerpeel.outcome import Outcome
 from layerpeel.problem import Problem, State
 from layerpeel.problem.boundary import with_seed_axis
 
 __all__ = ["Course", "Passage"]
-
-AT_REST = 1e-12
-"""A flow rests where |grad F| is below this share of the regulariser's gradient: the two cancel to rounding."""
 
 
 class Passage(NamedTuple):
@@ -95,30 +94,28 @@ class Course:
             return Outcome.STALLED if finite else Outcome.NONFINITE
         return Outcome.REACHED
 
-    def _integrator(self, start: State) -> Integrator:
+    def _integrator(self, start: State) -> Integrator | Pieces:
+        y0 = flatten(start, float(tau_of(self.since)))
+        if self.problem.constraint is not None:
+            return Pieces(self.problem, y0, rtol=self.rtol, atol=self.atol)
         clock = clock_of(self.problem)
 
         def linearize(y: np.ndarray) -> Callable[[np.ndarray], Any]:
             jacobian = linearized(self.problem, clock, y)
             return lambda direction: apply(jacobian, direction)
 
-        return Integrator(
-            self._velocity, linearize, flatten(start, float(tau_of(self.since))), rtol=self.rtol, atol=self.atol
-        )
+        return Integrator(self._velocity, linearize, y0, rtol=self.rtol, atol=self.atol)
 
     def _velocity(self, y: np.ndarray) -> Any:
         return np.asarray(field(self.problem, clock_of(self.problem), y))
 
     def _state(self, y: np.ndarray) -> State:
-        return jax.tree.map(np.asarray, unflatten(self.problem, y)[0])
+        """The state of y, on the set of a constraint, from which an integration strays by its tolerance."""
+        return jax.tree.map(np.asarray, nearest(self.problem, y))
 
     def _need_motion(self, y: np.ndarray) -> None:
-        """Raise :class:`_AtRest` where a regularised flow has come to rest."""
-        if self.problem.regulariser is None:
-            return
-        state = self._state(y)
-        pull = jax.tree.map(np.asarray, jax.grad(self.problem.regulariser.value)(state))
-        if self.problem.gradient(state).squared_norm <= AT_REST**2 * pull.squared_norm:
+        """Raise :class:`_AtRest` where the flow has come to rest; one whose objective vanishes never does."""
+        if not self.problem.vanishes and at_rest(self.problem, y):
             raise _AtRest(y)
 
 

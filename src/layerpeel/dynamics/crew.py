@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
+from typing import NoReturn
 
 import jax
 import numpy as np
@@ -42,9 +43,17 @@ def run_all(course: Course, start: State, workers: int | None, progress: Abstrac
         except KeyboardInterrupt:  # while other processes were at work
             pass
     if not any(passage.fields for passage in passages):
-        raise KeyboardInterrupt  # nothing to show yet
+        _nothing_to_show(course, passages)
     passages += [_not_begun(member) for member in members[len(passages) :]]
     return _gather(course, passages, single=not has_seed_axis(start))
+
+
+def _nothing_to_show(course: Course, passages: list[Passage]) -> NoReturn:
+    """Where not one record was made, there is no trajectory to report with."""
+    ends = [passage.outcome for passage in passages if passage.outcome is not Outcome.INTERRUPTED]
+    if not ends:
+        raise KeyboardInterrupt
+    raise ValueError(f"need a first record that the flow reaches, got log t = {course.points[0]:g}: {ends[0]}")
 
 
 def _crew(members: list[State]) -> int:

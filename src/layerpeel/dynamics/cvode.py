@@ -38,6 +38,8 @@ class Integrator:
         y0: the start.
         rtol: tolerance of a step's error relative to |y_i|.
         atol: tolerance of a step's error in y_i.
+        ends: y -> a number, positive where f no longer holds: the integration ends at the first step across its zero,
+            and there; None if f holds everywhere.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Integrator:
         *,
         rtol: float,
         atol: float,
+        ends: Callable[[Vector], float] | None = None,
     ) -> None:
         from sksundae.cvode import CVODE, CVODEJacTimes
 
@@ -71,9 +74,11 @@ class Integrator:
         with _silent():
             self._solver.init_step(0.0, y0)
         self.s, self.y, self._before = 0.0, y0, 0.0
+        self._ends, self._ended = ends, False
 
     def advance_to(self, time: float, on_step: Callable[[Vector], None] = lambda y: None) -> Vector:
-        """y where its last component is ``time``, which must not lie before the last wanted one.
+        """y where its last component is ``time``, which must not lie before the last wanted one; or, before that, where
+        the integration ends.
 
         ``on_step`` is called with y after each step.
 
@@ -83,6 +88,8 @@ class Integrator:
         for _ in range(MOST_STEPS):
             if self.y[-1] >= time:
                 return self._interpolated(time)
+            if self._ended:
+                return self.y
             self._step()
             on_step(self.y)
         raise IntegrationFailed(f"{MOST_STEPS} steps did not reach the next time")
@@ -93,6 +100,17 @@ class Integrator:
         if not taken.success:
             raise IntegrationFailed(taken.message)
         self._before, self.s, self.y = self.s, taken.t, taken.y
+        if self._ends is not None and self._ends(self.y) > 0:
+            self._cut(self._ends)
+
+    def _cut(self, ends: Callable[[Vector], float]) -> None:
+        """Go back to where the last step crossed the zero of ``ends``."""
+        self._ended = True
+        if ends(self._solver.step(self._before).y) >= 0:
+            self.s = self._before
+        else:
+            self.s = brentq(lambda s: ends(self._solver.step(s).y), self._before, self.s, xtol=1e-300, rtol=1e-14)
+        self.y = self._solver.step(self.s).y
 
     def _interpolated(self, time: float) -> Vector:
         if self.y[-1] == time or self.s == 0.0:

@@ -2,7 +2,9 @@
 
 In the clock of :mod:`layerpeel.dynamics.clock` an implicit integrator crosses a factor of log t in a few dozen steps,
 and the logarithm of the loss takes the place of the loss, which underflows at log t of about 745. What the flow
-conserves is recorded beside the metrics (:mod:`layerpeel.dynamics.invariants`). Not done here: flows with a constraint.
+conserves is recorded beside the metrics (:mod:`layerpeel.dynamics.invariants`). With a constraint it is the flow in its
+set, theta' = confine(theta, -grad F): Riemannian on spheres, projected in balls and for non-negative features
+(:mod:`layerpeel.dynamics.pieces`).
 """
 
 import math
@@ -15,7 +17,7 @@ from layerpeel.dynamics.course import Course
 from layerpeel.dynamics.crew import run_all
 from layerpeel.dynamics.trajectory import Trajectory
 from layerpeel.problem import Problem, State
-from layerpeel.problem.boundary import admit, has_seed_axis
+from layerpeel.problem.boundary import admit, evaluate, has_seed_axis
 from layerpeel.progress import progress_bar
 from layerpeel.sampling import record_times
 
@@ -25,6 +27,8 @@ UNDERFLOW = 700.0
 """log t at which the objective and its gradient leave float64 where they are not known by their logarithms."""
 FARTHEST = 1e12
 """log t beyond which float64 cannot tell the margins of samples apart to 1e-4."""
+IN_SET = 1e-9
+"""How far from the set of a constraint a start may be, relative to its norm."""
 
 
 def flow(
@@ -46,9 +50,10 @@ def flow(
 
     Args:
         problem: what is minimised, in the time of its own reduction: t of the mean is N times t of the sum.
-        state: the start; with a leading axis of seeds each is integrated by itself, side by side on the cores.
-        log_time: the end as log t, up to 1e12; up to 700 for a problem with a regulariser or whose loss is not
-            :class:`ExponentialTailed`.
+        state: the start, in the set of the problem's constraint; with a leading axis of seeds each is integrated by
+            itself, side by side on the cores.
+        log_time: the end as log t, up to 1e12; up to 700 for a problem with a regulariser, a constraint or a loss that
+            is not :class:`ExponentialTailed`.
         loglog_time: the end as log log t.
         time: the end as t.
         since: log t at which ``state`` stands: an interrupted flow goes on from its last record.
@@ -62,18 +67,22 @@ def flow(
 
     Returns:
         The trajectory; ``run.metrics`` has ``balance_drift`` and ``column_sum_drift``, the relative drifts of W'W -
-        HH' and 1'W, besides the fields of descent. A flow that cannot be followed to the end or is interrupted
-        (Ctrl-C) ends with that outcome and all its records.
+        HH' and 1'W, besides the fields of descent. A flow that comes to rest at a critical point repeats its last
+        record from there on; states are recorded on the set of the constraint. A flow that cannot be followed to the
+        end or is interrupted (Ctrl-C) ends with that outcome and all its records.
 
     Raises:
-        ValueError: for a state that does not fit the problem, a problem with a constraint, not exactly one end, an end
-            that is out of reach or before ``since``, tolerances that are not positive, or impossible records.
+        ValueError: for a state that does not fit the problem or its constraint, a loss with kinks, not exactly one
+            end, an end that is out of reach or before ``since``, tolerances that are not positive, or records that are
+            impossible or all beyond where the flow stalls.
     """
     if not isinstance(problem, Problem):
         raise ValueError(f"need a layerpeel.Problem, got {type(problem).__name__}")
-    if problem.constraint is not None:
-        raise ValueError(f"need a problem without constraint for its flow, got {problem.constraint!r}")
-    start = admit(problem, state)
+    if not problem.loss.smooth:
+        raise ValueError(
+            f"need a loss with a continuous gradient for its flow (layerpeel.descend takes any), got {problem.loss!r}"
+        )
+    start = _in_set(problem, admit(problem, state))
     until = _end(log_time, loglog_time, time)
     _need_reachable(problem, since, until)
     for name, value in (("rtol", rtol), ("atol", atol)):
@@ -85,6 +94,25 @@ def flow(
     course = Course(problem, points, since=since, rtol=rtol, atol=atol, keep_states=keep_states)
     seeds = len(start.W) if has_seed_axis(start) else 1
     return run_all(course, start, workers, progress_bar(seeds * len(points), "records", shown=progress))
+
+
+def _in_set(problem: Problem, start: State) -> State:
+    """``start`` without its rounding off the set of the constraint."""
+    if problem.constraint is None:
+        return start
+    nearest = evaluate(_nearest, problem, start)
+    far, size = (float(np.max(np.sqrt(x.squared_norm))) for x in (start - nearest, nearest))
+    if not far <= IN_SET * size:
+        raise ValueError(
+            "need a state in the set of the problem's constraint (problem.constraint.project(state) is the nearest), "
+            f"got one at a distance of {far:.3g}"
+        )
+    return nearest
+
+
+def _nearest(problem: Problem, state: State) -> State:
+    assert problem.constraint is not None
+    return problem.constraint.project(state)
 
 
 def _end(log_time: Any, loglog_time: Any, time: Any) -> float:
@@ -109,10 +137,11 @@ def _need_reachable(problem: Problem, since: float, until: float) -> None:
         raise ValueError(f"need log t <= {FARTHEST:g}, which float64 still resolves, got {until:g}")
     if until <= UNDERFLOW:
         return
-    if problem.regulariser is not None:
-        raise ValueError(
-            f"need log t <= {UNDERFLOW:g} with a regulariser (the flow is at rest long before), got {until:g}"
-        )
+    for name, part in (("regulariser", problem.regulariser), ("constraint", problem.constraint)):
+        if part is not None:
+            raise ValueError(
+                f"need log t <= {UNDERFLOW:g} with a {name} (the flow is at rest long before), got {until:g}"
+            )
     if not problem.loss.vanishes:
         raise ValueError(
             f"need log t <= {UNDERFLOW:g} for {type(problem.loss).__name__}, a loss without its logarithm: "

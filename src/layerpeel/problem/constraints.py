@@ -1,13 +1,14 @@
-"""Sets that a model's states must stay in, by two projections: of points, for descent, and of velocities, for flow.
+"""Sets that a model's states must stay in, by their faces g_j(theta) <= 0, whose normals are orthogonal to each other.
 
 The flow in a set is theta' = the part of -grad F that does not leave it: the projection of -grad F on the tangent cone
-at theta. On a smooth boundary that means without its outward normal part; on a sphere, without its normal part.
+at theta. On a face, g_j = 0, that is without its part along the normal grad g_j if it points outward; on a sphere,
+where g_j = 0 throughout, without its normal part. Descent projects points instead.
 """
 
 import abc
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -18,21 +19,47 @@ from layerpeel.problem.state import State
 __all__ = ["Constraint", "NonNegative", "NormBalls", "OutputBall", "Spheres"]
 
 INSIDE = 1e-12
-"""How far below its radius, in parts of it, a point counts as on the boundary of a ball."""
+"""How far below 0 a gap counts as on its face; gaps of balls are relative to the squared radius."""
 TINY = 1e-300
 NEWTON_STEPS = 30
 
 
 class Constraint(abc.ABC):
-    """A closed set of states."""
+    """A closed set of states, {g_j <= 0 for every face j} in a linear space, or {g_j = 0} for ``equality``."""
+
+    equality: ClassVar[bool] = False
 
     @abc.abstractmethod
     def project(self, state: State) -> State:
         """The nearest point of the set; the identity on the set."""
 
     @abc.abstractmethod
+    def gaps(self, state: State) -> Float[Any, "face"]:
+        """g: negative inside, 0 on a face."""
+
+    @abc.abstractmethod
+    def without(self, state: State, velocity: State, rates: Any) -> State:
+        """``velocity``, in the linear space of the set, less sum_j rates_j grad g_j / |grad g_j|^2: less what raises
+        the gaps at these rates."""
+
+    def rates(self, state: State, velocity: State) -> Float[Any, "face"]:
+        """How fast the gaps grow along ``velocity``, taken to the linear space of the set."""
+        return jax.jvp(self.gaps, (state,), (self.without(state, velocity, 0.0),))[1]
+
     def confine(self, state: State, velocity: State) -> State:
         """The part of ``velocity`` at ``state``, a point of the set, that does not leave the set."""
+        rates = self.rates(state, velocity)
+        outward = jnp.where(self.gaps(state) >= -INSIDE, jnp.maximum(rates, 0.0), 0.0)
+        return self.without(state, velocity, rates if self.equality else outward)
+
+    def slide(self, state: State, velocity: State, binding: Bool[Any, "face"]) -> State:
+        """``velocity`` along the ``binding`` faces, inward or outward, and back onto them: there g_j' = -g_j.
+
+        A smooth function of the state, for integrators; on the set and without the faces that are to be left, it is
+        :meth:`confine`.
+        """
+        rates = self.rates(state, velocity) + self.gaps(state)
+        return self.without(state, velocity, jnp.where(binding, rates, 0.0))
 
 
 @jax.tree_util.register_dataclass
@@ -56,12 +83,17 @@ class NormBalls(Constraint):
             return replace(state, W=W, H=_into_ball(state.H, self.H2))
         return replace(state, W=W, H=_into_ellipsoid(state.H, self.weights, self.H2))
 
-    def confine(self, state: State, velocity: State) -> State:  # noqa: D102
-        normal = state.H if self.weights is None else state.H * self.weights
-        W_on = jnp.sum(state.W**2) >= self.W2 * (1 - INSIDE)
-        H_on = jnp.sum(state.H * normal) >= self.H2 * (1 - INSIDE)
-        W = _without_outward(velocity.W, state.W, W_on)
-        return replace(velocity, W=W, H=_without_outward(velocity.H, normal, H_on))
+    def gaps(self, state: State) -> Float[Any, "face"]:  # noqa: D102
+        W, H = jnp.sum(state.W**2), jnp.sum(state.H * self._weighted(state.H))
+        return jnp.stack([W / self.W2 - 1, H / self.H2 - 1])
+
+    def without(self, state: State, velocity: State, rates: Any) -> State:  # noqa: D102
+        rates = rates * jnp.ones(2)
+        W = velocity.W - rates[0] * _raising(state.W, self.W2, None)
+        return replace(velocity, W=W, H=velocity.H - rates[1] * _raising(self._weighted(state.H), self.H2, None))
+
+    def _weighted(self, H: Float[Any, "d N"]) -> Float[Any, "d N"]:
+        return H if self.weights is None else H * self.weights
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["radius"], meta_fields=["tied"])
@@ -71,14 +103,21 @@ class Spheres(Constraint):
 
     radius: Any
     tied: bool = False
+    equality: ClassVar[bool] = True
 
     def project(self, state: State) -> State:  # noqa: D102
         W, H = _mirrored(state) if self.tied else (state.W, state.H)
         return replace(state, W=self._onto(W, 1), H=self._onto(H, 0))
 
-    def confine(self, state: State, velocity: State) -> State:  # noqa: D102
+    def gaps(self, state: State) -> Float[Any, "face"]:  # noqa: D102
+        return jnp.concatenate([jnp.sum(state.W**2, axis=1), jnp.sum(state.H**2, axis=0)]) / self.radius**2 - 1
+
+    def without(self, state: State, velocity: State, rates: Any) -> State:  # noqa: D102
+        K = state.W.shape[0]
         W, H = _mirrored(velocity) if self.tied else (velocity.W, velocity.H)
-        return replace(velocity, W=_across(W, state.W, 1), H=_across(H, state.H, 0))
+        rates = rates * jnp.ones(K + state.H.shape[1])
+        W = W - rates[:K, None] * _raising(state.W, self.radius**2, 1)
+        return replace(velocity, W=W, H=H - rates[K:] * _raising(state.H, self.radius**2, 0))
 
     def _onto(self, vectors: Float[Any, "a b"], axis: int) -> Float[Any, "a b"]:
         return vectors * (self.radius / jnp.linalg.norm(vectors, axis=axis, keepdims=True))
@@ -95,10 +134,11 @@ class OutputBall(Constraint):
         lengths = jnp.linalg.norm(state.H, axis=0)
         return replace(state, W=_identity(state.W), H=state.H * _shrink(lengths, self.radius))
 
-    def confine(self, state: State, velocity: State) -> State:  # noqa: D102
-        on = jnp.linalg.norm(state.H, axis=0) >= self.radius * (1 - INSIDE)
-        outward = jnp.maximum(0.0, jnp.sum(velocity.H * state.H, axis=0)) / self.radius**2
-        return replace(velocity, W=0 * velocity.W, H=velocity.H - jnp.where(on, outward, 0.0) * state.H)
+    def gaps(self, state: State) -> Float[Any, "face"]:  # noqa: D102
+        return jnp.sum(state.H**2, axis=0) / self.radius**2 - 1
+
+    def without(self, state: State, velocity: State, rates: Any) -> State:  # noqa: D102
+        return replace(velocity, W=0 * velocity.W, H=velocity.H - rates * _raising(state.H, self.radius**2, 0))
 
 
 @jax.tree_util.register_dataclass
@@ -109,8 +149,11 @@ class NonNegative(Constraint):
     def project(self, state: State) -> State:  # noqa: D102
         return replace(state, H=jnp.maximum(state.H, 0.0))
 
-    def confine(self, state: State, velocity: State) -> State:  # noqa: D102
-        return replace(velocity, H=jnp.where((state.H <= 0) & (velocity.H < 0), 0.0, velocity.H))
+    def gaps(self, state: State) -> Float[Any, "face"]:  # noqa: D102
+        return -jnp.ravel(state.H)
+
+    def without(self, state: State, velocity: State, rates: Any) -> State:  # noqa: D102
+        return replace(velocity, H=velocity.H + jnp.reshape(rates * jnp.ones(state.H.size), state.H.shape))
 
 
 def _identity(W: Float[Any, "K d"]) -> Float[Any, "K d"]:
@@ -123,16 +166,9 @@ def _mirrored(state: State) -> tuple[Float[Any, "K d"], Float[Any, "d K"]]:
     return U, U.T
 
 
-def _across(velocities: Float[Any, "a b"], vectors: Float[Any, "a b"], axis: int) -> Float[Any, "a b"]:
-    """The parts of the velocities that are orthogonal to the vectors."""
-    along = jnp.sum(velocities * vectors, axis=axis, keepdims=True) / jnp.sum(vectors**2, axis=axis, keepdims=True)
-    return velocities - along * vectors
-
-
-def _without_outward(velocity: Float[Any, "a b"], normal: Float[Any, "a b"], on: Bool[Any, ""]) -> Float[Any, "a b"]:
-    """``velocity`` without its part along the outward ``normal`` where a point is ``on`` the boundary."""
-    outward = jnp.maximum(0.0, jnp.sum(velocity * normal)) / jnp.maximum(jnp.sum(normal**2), TINY)
-    return velocity - jnp.where(on, outward, 0.0) * normal
+def _raising(normal: Float[Any, "a b"], radius2: Any, axis: int | None) -> Float[Any, "a b"]:
+    """grad g / |grad g|^2 for grad g = 2 ``normal`` / r^2, one face for each index across ``axis``."""
+    return normal * (radius2 / 2) / jnp.maximum(jnp.sum(normal**2, axis=axis, keepdims=True), TINY)
 
 
 def _shrink(length: Float[Any, "..."], radius: Any) -> Float[Any, "..."]:

@@ -27,6 +27,11 @@ class Loss(abc.ABC):
         return False
 
     @property
+    def smooth(self) -> bool:
+        """Whether its gradient is continuous, as a flow needs."""
+        return True
+
+    @property
     def convex(self) -> bool:
         """Whether it is a convex function of the logits, as certificates of global optimality need."""
         return True
