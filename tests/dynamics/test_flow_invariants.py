@@ -61,13 +61,13 @@ def test_every_two_neighbours_of_a_deep_chain_are_balanced_for_ever():
     state = DEEP.init(seed=3, scale=1.0)
     g, before = DEEP.gradient(state), balance(state)
     assert before.shape == (3, 4, 4)
-    step = 1e-3
-    change = balance(state + step * g) - balance(state - step * g)  # even powers of the step cancel
-    np.testing.assert_allclose(change / (2 * step), 0, atol=1e-11)
+    change = balance(state + g) - balance(state - g)  # twice the rate: even powers of the step cancel
+    np.testing.assert_allclose(change, 0, atol=1e-11)
     M = state.hidden
     np.testing.assert_array_equal(before[1], M[0].T @ M[0] - M[1] @ M[1].T)
 
 
+@pytest.mark.slow
 def test_a_deep_flow_keeps_its_balances_to_1e_8_of_their_scale():
     run = lp.flow(DEEP, DEEP.init(0, scale=0.7), log_time=1e3, record=8)
     assert run.outcome is lp.Outcome.REACHED
@@ -79,5 +79,5 @@ def test_under_a_ridge_of_equal_weights_the_balances_of_a_deep_flow_decay_expone
     lam, time = 0.01, 30.0
     problem = lp.deep_ufm(3, 2, 4, 4, lam)
     start = problem.init(0, scale=0.7)
-    end = lp.flow(problem, start, time=time, record=2, rtol=1e-11, atol=1e-11).state
+    end = lp.flow(problem, start, time=time, record=2, rtol=1e-11, atol=1e-13).state
     np.testing.assert_allclose(balance(end), np.exp(-2 * lam * time) * balance(start), atol=1e-9)

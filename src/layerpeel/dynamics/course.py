@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
-from layerpeel.dynamics.clock import apply, clock_of, field, flatten, linearized, tau_of, unflatten
+from layerpeel.dynamics.clock import apply, clock_of, field, flatten, linearized, tau_of
 from layerpeel.dynamics.cvode import IntegrationFailed, Integrator
 from layerpeel.dynamics.invariants import Invariants
-from layerpeel.dynamics.pieces import Pieces
+from layerpeel.dynamics.pieces import Pieces, nearest
 from layerpeel.dynamics.recorder import Recorder
 from layerpeel.dynamics.rest import at_rest
 from layerpeel.outcome import Outcome
@@ -136,9 +136,7 @@ class Course:
 
     def _state(self, y: np.ndarray) -> State:
         """The state of y, on the set of a constraint, from which an integration strays by its tolerance."""
-        state, _ = unflatten(self.problem, y)
-        nearest = state if self.problem.constraint is None else self.problem.constraint.project(state)
-        return jax.tree.map(np.asarray, nearest)
+        return jax.tree.map(np.asarray, nearest(self.problem, y))
 
     def _need_motion(self, y: np.ndarray) -> None:
         """Raise :class:`_AtRest` where the flow has come to rest; one whose objective vanishes never does."""

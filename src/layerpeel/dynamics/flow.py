@@ -73,8 +73,8 @@ def flow(
 
     Raises:
         ValueError: for a state that does not fit the problem or its constraint, a loss with kinks, not exactly one
-            end, an end that is out of reach or before ``since``, tolerances that are not positive, or impossible
-            records.
+            end, an end that is out of reach or before ``since``, tolerances that are not positive, or records that
+            are impossible or all beyond where the flow stalls.
     """
     if not isinstance(problem, Problem):
         raise ValueError(f"need a layerpeel.Problem, got {type(problem).__name__}")

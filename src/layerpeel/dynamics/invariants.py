@@ -2,9 +2,9 @@
 
 For any loss of Z = W H (+ b 1') with nothing added, d/dt (W'W - HH') = 0; where the loss does not change when all
 logits of a sample shift together, as cross-entropy, also d/dt 1'W = 0. With hidden layers, Z = W M_1 .. M_L H, every
-two neighbours A, B of the chain conserve A'A - BB': W'W - M_1 M_1', M_1'M_1 - M_2 M_2', .., M_L'M_L - HH'; under a
-ridge of equal weights lam these fall like e^{-2 lam t} instead. A numerical flow keeps them up to its errors,
-so their drift judges the tolerance with no reference solution at hand: within-class variation at late times is set by
+two neighbours A, B of the chain conserve A'A - BB': W'W - M_1 M_1', M_1'M_1 - M_2 M_2', .., M_L'M_L - HH'. (Under a
+ridge of equal weights lam these fall like e^{-2 lam t}.) A numerical flow keeps them up to its errors, so their drift
+judges the tolerance with no reference solution at hand: within-class variation at late times is set by
 W'W - HH' alone.
 """
 

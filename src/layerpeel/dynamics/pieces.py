@@ -8,8 +8,8 @@ interpolating polynomial of the step across it. The next piece starts there, on 
 bind for ever, there is one piece.
 
 What a binding face holds is off by the tolerance of the integrator, and pulled back at rate 1 in t. Not guaranteed:
-that a face touched for less than a step is noticed. y is that of :mod:`layerpeel.dynamics.clock`, in the clock dt =
-(1 + t) ds.
+that a face touched for less than a step is noticed. Vectors y are those of :mod:`layerpeel.dynamics.clock`, and the
+clock is dt = (1 + t) ds.
 """
 
 from collections.abc import Callable
@@ -27,12 +27,11 @@ from layerpeel.problem import Problem, State
 from layerpeel.problem import objective as pure
 from layerpeel.problem.constraints import Constraint
 
-__all__ = ["Pieces"]
+__all__ = ["Pieces", "nearest"]
 
 ACROSS = 10.0
-"""How far a gap must be above 0 to count as crossed, in parts of the absolute tolerance: less is its error.
-
-Faces within it where a piece starts are reached with the one that ended the last, by symmetry."""
+"""How far a gap must be above 0 to count as crossed, in parts of the absolute tolerance: less is its error. Faces that
+near where a piece starts are reached with the one that ended the last, by symmetry."""
 AWAY = 1e-2
 """How fast a gap must fall for its face to be left, in parts of the relative tolerance of what grad F is made of."""
 PIECES_A_FACE = 20
@@ -144,6 +143,11 @@ def _compiled_faces(problem: Problem, y: Float[Any, "m"]) -> Faces:
 
 
 def _onto_set(problem: Problem, y: Float[np.ndarray, "m"]) -> Float[np.ndarray, "m"]:
-    state, tau = unflatten(problem, y)
-    nearest: State = _constraint(problem).project(state)
-    return flatten(nearest, float(tau))
+    return flatten(nearest(problem, y), float(y[-1]))
+
+
+@jax.jit
+def nearest(problem: Problem, y: Float[Any, "m"]) -> State:
+    """The state of y, projected on the set of the problem's constraint, if it has one."""
+    state, _ = unflatten(problem, y)
+    return state if problem.constraint is None else problem.constraint.project(state)

@@ -2,7 +2,7 @@
 
 The flow in a set is theta' = the part of -grad F that does not leave it: the projection of -grad F on the tangent cone
 at theta. On a face, g_j = 0, that is without its part along the normal grad g_j if it points outward; on a sphere,
-g_j = 0 everywhere, without its normal part. Descent projects points instead.
+where g_j = 0 throughout, without its normal part. Descent projects points instead.
 """
 
 import abc
