@@ -39,9 +39,9 @@ class System:
     @property
     def problem(self) -> "Problem":
         """The example."""
-        import layerpeel
+        import layerpeel.problem as models
 
-        made: Problem = getattr(layerpeel, self.name)(**self.settings)
+        made: Problem = getattr(models, self.name)(**self.settings)
         return made
 
     def row(self) -> dict[str, str]:

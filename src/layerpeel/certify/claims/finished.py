@@ -1,7 +1,6 @@
 """Runs that a statement may be judged by: those that came to their end."""
 
-from typing import Protocol, TypeVar
-
+from layerpeel.dynamics import Trajectory
 from layerpeel.outcome import Outcome
 
 __all__ = ["finished"]
@@ -9,15 +8,7 @@ __all__ = ["finished"]
 ENDS = {Outcome.COMPLETED, Outcome.REACHED, Outcome.RESTED}
 
 
-class _Run(Protocol):
-    @property
-    def outcome(self) -> Outcome: ...
-
-
-Run = TypeVar("Run", bound=_Run)
-
-
-def finished(run: Run) -> Run:
+def finished(run: Trajectory) -> Trajectory:
     """``run`` itself.
 
     Raises:
