@@ -188,7 +188,7 @@ def test_a_negative_tolerance_is_refused():
 @pytest.mark.parametrize("question", [lp.global_certificate, lp.escape, lp.polish])
 def test_a_loss_that_is_not_convex_has_no_certificate_on_a_sphere_either(question):
     problem = lp.ulpm(4, 2, 3, loss=lp.Focal(2.0))
-    with pytest.raises(ValueError, match=r"^need a loss that is convex in the logits .*, got Focal\(gamma=2.0\)"):
+    with pytest.raises(ValueError, match=r"^need a loss that is convex in the logits, .*, got Focal\(gamma=2.0\)"):
         question(problem, problem.init(0, scale=1.0))
     convex = lp.ulpm(4, 2, 3, loss=lp.Focal(0))
     assert lp.global_certificate(convex, convex.init(0, scale=1.0)).gap > 0
