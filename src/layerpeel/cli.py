@@ -194,7 +194,7 @@ def claims(
     json: Annotated[bool, Parameter(negative=())] = False,
     markdown: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
-    """Put every statement of the paper to the test (about two minutes); exit with 1 if a verdict is not the one on record.
+    """Put every statement of the paper to the test (two minutes); exit with 1 if a verdict is not the one on record.
 
     Parameters
     ----------
