@@ -219,7 +219,7 @@ def test_impossible_runs_are_refused_in_one_sentence(arguments, sentence):
 
 
 def test_noise_and_normalisation_refuse_impossible_sizes():
-    with pytest.raises(ValueError, match="need c > 0, got c=0"):
+    with pytest.raises(ValueError, match="need c > 0 and finite, got c=0"):
         lp.normalized(0)
     with pytest.raises(ValueError, match=r"need relative >= 0, got relative=-0.1"):
         lp.GradientNoise(-0.1)

@@ -87,3 +87,13 @@ def test_inside_the_set_nothing_is_confined(name):
     kept = problem.constraint.confine(state, velocity)
     inside = state.H > 0 if name == "non-negative" else np.ones(state.H.shape, bool)
     np.testing.assert_array_equal(np.asarray(kept.H)[inside], velocity.H[inside])
+
+
+def test_two_problems_with_the_same_balls_are_the_same():
+    sizes = (4, 2, 1)
+    first, second = (lp.lpm(3, sizes, 4, 1.0, 2.0) for _ in range(2))
+    assert first == second
+    assert hash(first) == hash(second)
+    assert first != lp.lpm(3, sizes, 4, 1.0, 2.5)
+    assert first != lp.lpm(3, (4, 1, 2), 4, 1.0, 2.0)
+    assert first.constraint != lp.lpm(3, 2, 4, 1.0, 2.0).constraint

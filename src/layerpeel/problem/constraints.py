@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Float
 
 from layerpeel.problem.state import State
@@ -63,7 +64,7 @@ class Constraint(abc.ABC):
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NormBalls(Constraint):
     """|W|_F^2 <= W2 and sum_i a_i |h_i|^2 <= H2 (Fang et al. 2021; equation (1) of Ji et al. 2022).
 
@@ -76,6 +77,12 @@ class NormBalls(Constraint):
     W2: Any
     H2: Any
     weights: Any = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NormBalls) and self._numbers() == other._numbers()
+
+    def __hash__(self) -> int:
+        return hash(self._numbers())
 
     def project(self, state: State) -> State:  # noqa: D102
         W = _into_ball(state.W, self.W2)
@@ -94,6 +101,9 @@ class NormBalls(Constraint):
 
     def _weighted(self, H: Float[Any, "d N"]) -> Float[Any, "d N"]:
         return H if self.weights is None else H * self.weights
+
+    def _numbers(self) -> tuple[Any, ...]:
+        return self.W2, self.H2, None if self.weights is None else tuple(np.asarray(self.weights).tolist())
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["radius"], meta_fields=["tied"])
