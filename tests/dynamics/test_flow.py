@@ -2,9 +2,11 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from functools import partial
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,7 @@ from scipy.integrate import solve_ivp
 
 import layerpeel as lp
 from layerpeel.dynamics import cvode
-from layerpeel.dynamics.course import Course
+from layerpeel.dynamics.single_flow import SingleFlow
 
 M = np.kron(np.eye(2), np.array([[1.0, -1.0], [-1.0, 1.0]]))
 interrupted = partial(pressed, "layerpeel.dynamics.flow.progress_bar")
@@ -238,6 +240,93 @@ def test_a_regularised_flow_comes_to_rest_at_the_optimum():
     assert "balance_drift" not in run.metrics
 
 
+@pytest.mark.parametrize("time", [50.0, 120.0])
+def test_a_flow_to_zero_keeps_its_direction_however_small_it_is(time):
+    """lam_W = lam_H = 1 is beyond what any collapse is worth. Near 0 the flow is linear, along its slowest mode
+    e^{-(1 - s)t}, s the norm of the gradient in Z there: NC1 falls, and the margin ratio tends to a constant."""
+    problem = lp.ufm(3, 2, 4, 1.0, 1.0)
+    run = lp.flow(problem, problem.init(0), time=time, record=[0.0, np.log(time) - 0.1])
+    W, H = run.state.W, run.state.H
+    Y = problem.onehot
+    G = (1 / 3 - Y) / problem.N  # dL/dZ at Z = 0
+    slowest = np.linalg.svd(-G)[1][0]
+    rate = -0.5 * np.log(run.state.squared_norm / lp.flow(problem, problem.init(0), time=time - 1).state.squared_norm)
+    assert rate == pytest.approx(1 - slowest, abs=1e-6)
+    np.testing.assert_allclose(-G @ H.T, slowest * W, atol=1e-5 * np.linalg.norm(W))
+
+
+@pytest.mark.parametrize("nonneg", [False, True])
+def test_a_flow_to_zero_rests_there(nonneg):
+    problem = lp.ufm(3, 2, 4, 1.0, 1.0, nonneg=nonneg)
+    run = lp.flow(problem, problem.init(0), time=1e3)
+    assert run.outcome is lp.Outcome.RESTED
+    assert float(run.metrics.loss[0, -1]) == pytest.approx(np.log(3))
+    assert np.isfinite(run.metrics.within_class_variation).all()
+
+
+@pytest.mark.parametrize("log_time", [-100.0, -600.0, -745.0])
+def test_the_shortest_times_are_reached(log_time):
+    """Where t is below the rounding of the start, the start is the answer."""
+    run = lp.flow(PROBLEM, START, log_time=log_time)
+    assert run.outcome is lp.Outcome.REACHED
+    np.testing.assert_allclose(run.state.W, START.W, rtol=1e-15)
+
+
+@pytest.mark.parametrize("seeds", [0, range(3)])
+def test_an_interrupted_flow_goes_on_from_its_checkpoint(tmp_path, seeds):
+    problem = lp.ulpm(4, 3, 5)
+    start, file = problem.init(seeds), tmp_path / "flow.safetensors"
+    whole = lp.flow(problem, start, log_time=100.0, record=20, keep_states=True)
+    with interrupted(at=7 if seeds == 0 else 27):
+        broken = lp.flow(problem, start, log_time=100.0, record=20, keep_states=True, checkpoint=file)
+    assert broken.outcome is lp.Outcome.INTERRUPTED
+    begun = []
+    with mock.patch.object(SingleFlow, "_integrator", autospec=True, side_effect=SingleFlow._integrator) as integrator:
+        run = lp.flow(problem, start, log_time=100.0, record=20, keep_states=True, checkpoint=file)
+        begun = [call.args[1][-1] for call in integrator.call_args_list]
+    assert run.outcome is lp.Outcome.REACHED
+    assert begun[0] > 0  # not from its start
+    assert len(begun) == (1 if seeds == 0 else 2)  # the first seed was there
+    np.testing.assert_allclose(run.state.W, whole.state.W, rtol=1e-6)
+    np.testing.assert_allclose(run.metrics.margin_ratio, whole.metrics.margin_ratio, rtol=1e-6)
+    np.testing.assert_array_equal(run.metrics.log_loss.values[..., :7], whole.metrics.log_loss.values[..., :7])
+    assert run.states.W.shape == whole.states.W.shape
+    assert run.seconds > broken.seconds
+    again = lp.flow(problem, start, log_time=100.0, record=20, keep_states=True, checkpoint=file)
+    np.testing.assert_array_equal(again.state.W, run.state.W)
+
+
+def test_a_checkpoint_of_another_flow_is_refused(tmp_path):
+    file = tmp_path / "flow.safetensors"
+    lp.flow(PROBLEM, START, log_time=5.0, checkpoint=file)
+    for other in ({"log_time": 6.0}, {"log_time": 5.0, "rtol": 1e-8}, {"log_time": 5.0, "state": 2.0 * START}):
+        with pytest.raises(ValueError, match="to be a checkpoint of this very run"):
+            lp.flow(PROBLEM, **({"state": START} | other), checkpoint=file)
+    with pytest.raises(ValueError, match="need an existing folder for the checkpoint"):
+        lp.flow(PROBLEM, START, log_time=5.0, checkpoint=tmp_path / "not" / "there")
+
+
+def test_ctrl_c_while_the_first_step_compiles_is_heard_when_it_has():
+    """In a process of its own, where nothing is compiled yet."""
+    script = """
+import os, signal, threading
+import layerpeel as lp
+problem = lp.ulpm(5, 10, 20)
+threading.Timer(DELAY, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    run = lp.flow(problem, problem.init(0), log_time=1e6, rtol=1e-13, atol=1e-15, record=4000)
+    print(run.outcome.name)
+except KeyboardInterrupt:
+    print("KeyboardInterrupt")
+"""
+    for delay in (0.1, 0.5, 1.0):
+        done = subprocess.run(
+            [sys.executable, "-c", script.replace("DELAY", str(delay))], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() in ("INTERRUPTED", "KeyboardInterrupt")
+
+
 class Exponential(lp.Loss):
     def value(self, Z, Y):
         return jnp.sum(jnp.exp(Z - jnp.sum(Y * Z, axis=0)), axis=0) - 1
@@ -309,6 +398,7 @@ def test_three_classes_on_a_line_cannot_be_separated_and_the_flow_says_how_far_i
         ({"time": 0.0}, "need time > 0, got time=0.0"),
         ({"log_time": 3.0, "since": 4.0}, "need an end after since, got log t = 3 and since=4"),
         ({"log_time": 3.0, "rtol": 0.0}, "need rtol > 0 and finite, got rtol=0.0"),
+        ({"log_time": 3.0, "rtol": 1e-20}, "need rtol >= 1e-15, the rounding of float64, got rtol=1e-20"),
         ({"log_time": 3.0, "atol": float("inf")}, "need atol > 0 and finite"),
         ({"log_time": 3.0, "record": 1}, "need record >= 2"),
         ({"log_time": 3.0, "record": [5.0]}, "need recorded log t between -inf and 3, got 5 to 5"),
@@ -364,8 +454,8 @@ def test_ctrl_c_while_a_flow_rests_keeps_its_records():
         if done == 30:
             raise KeyboardInterrupt
 
-    course = Course(problem, np.linspace(0.0, 20.0, 40), since=-np.inf, rtol=1e-8, atol=1e-10, keep_states=False)
-    found = course.follow(problem.init(0), show)
+    flow = SingleFlow(problem, np.linspace(0.0, 20.0, 40), since=-np.inf, rtol=1e-8, atol=1e-10, keep_states=False)
+    found = flow.follow(problem.init(0), show)
     assert found.outcome is lp.Outcome.INTERRUPTED
     assert found.records == 30
 

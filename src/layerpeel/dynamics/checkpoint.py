@@ -2,13 +2,12 @@
 
 It holds the leaves of everything that the next step depends on, the records so far, and a signature of the run it
 belongs to: the state after its first two steps, which tells loss, initial state, step size and noise apart (not what an
-optimiser does only later, as a schedule). Nothing in it
-is executed.
+optimiser does only later, as a schedule). Nothing in it is executed.
 """
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,25 @@ import jax
 import numpy as np
 import safetensors
 import safetensors.numpy
+from jaxtyping import Float
 
 from layerpeel.files import write_atomic
 
-__all__ = ["Checkpoint", "read_checkpoint", "restore", "write_checkpoint"]
+__all__ = [
+    "SECONDS_A_CHECKPOINT",
+    "Checkpoint",
+    "checkpoint_path",
+    "fold",
+    "read_checkpoint",
+    "restore",
+    "to_array",
+    "write_checkpoint",
+]
 
 FORMAT = "layerpeel-checkpoint-1"
+
+SECONDS_A_CHECKPOINT = 10.0
+"""Wall time between two checkpoints of a run."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +54,19 @@ class Checkpoint:
     leaves: Sequence[np.ndarray]
     records: dict[str, np.ndarray]
     signature: np.ndarray
+
+
+def checkpoint_path(path: str | Path | None) -> Path | None:
+    """Where a run's checkpoint is kept, if it has one.
+
+    Raises:
+        ValueError: for a folder that does not exist.
+    """
+    if path is None:
+        return None
+    if not Path(path).absolute().parent.is_dir():
+        raise ValueError(f"need an existing folder for the checkpoint, got {path}")
+    return Path(path)
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -99,6 +124,11 @@ def restore(path: Path, template: Any, signature: np.ndarray) -> tuple[Checkpoin
             f"need {path} to be a checkpoint of this very run, got one with another start, step or records"
         )
     return checkpoint, tree.unflatten([_like(old, new) for old, new in zip(leaves, checkpoint.leaves, strict=True)])
+
+
+def fold(arrays: Iterable[np.ndarray]) -> Float[np.ndarray, "m"]:
+    """Two numbers an array that tell it from others."""
+    return np.ravel([[np.sum(x), np.vdot(x, np.cos(np.arange(x.size)))] for x in arrays])
 
 
 def to_array(leaf: Any) -> np.ndarray:

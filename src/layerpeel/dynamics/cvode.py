@@ -23,6 +23,8 @@ Vector = Float[np.ndarray, "m"]
 
 KRYLOV_DIM = 30
 """Directions of GMRES before it gives up: that many vectors of the size of y are held."""
+ROOT = {"xtol": 1e-300, "rtol": 1e-14, "maxiter": 3_000}
+"""Of roots on the interpolant: a time may be as near to the start as float64 has it, a thousand halvings and more."""
 MOST_STEPS = 50_000
 """Steps from one wanted time to the next; more means that the step size has collapsed."""
 
@@ -116,7 +118,7 @@ class Integrator:
         if ends(self._solver.step(self._before).y) >= 0:
             self.s = self._before
         else:
-            self.s = brentq(lambda s: ends(self._solver.step(s).y), self._before, self.s, xtol=1e-300, rtol=1e-14)
+            self.s = brentq(lambda s: ends(self._solver.step(s).y), self._before, self.s, **ROOT)
         self.y = self._solver.step(self.s).y
 
     def _interpolated(self, time: float) -> Vector:
@@ -124,7 +126,7 @@ class Integrator:
             return self.y
         if self._at(self._before)[-1] >= time:  # by a rounding: the last wanted time was there
             return self._at(self._before)
-        return self._at(brentq(lambda s: self._at(s)[-1] - time, self._before, self.s, xtol=1e-300, rtol=1e-14))
+        return self._at(brentq(lambda s: self._at(s)[-1] - time, self._before, self.s, **ROOT))
 
     def _at(self, s: float) -> Vector:
         """The interpolant of the last step."""

@@ -16,6 +16,7 @@ import numpy as np
 import optax
 from threadpoolctl import threadpool_limits
 
+from layerpeel.dynamics.checkpoint import checkpoint_path
 from layerpeel.dynamics.loop import Carry, Loop
 from layerpeel.dynamics.noise import GradientNoise
 from layerpeel.dynamics.recorder import Recorder
@@ -82,13 +83,12 @@ def descend(
     if not (np.isfinite(time_step) and time_step > 0):
         raise ValueError(f"need time_step > 0 and finite, got time_step={time_step}")
     points = record_steps(record, int(steps))
-    if checkpoint is not None and not Path(checkpoint).absolute().parent.is_dir():
-        raise ValueError(f"need an existing folder for the checkpoint, got {checkpoint}")
+    path = checkpoint_path(checkpoint)
     recorder = Recorder(problem, with_seed_axis(start), keep_states=keep_states)
     with jax.enable_x64(True), threadpool_limits(limits=1, user_api="blas"):  # records are small matrices
         step = _DescentStep(problem, optimizer, noise)
         advance = step.compiled(len(start.W) if has_seed_axis(start) else None)
-        loop = Loop(advance, step.start(start), points, recorder, Path(checkpoint) if checkpoint else None)
+        loop = Loop(advance, step.start(start), points, recorder, path)
         outcome = loop.drive(progress_bar(int(steps), "steps", shown=progress))
     if not recorder.rows:  # it diverged before its first record
         recorder = Recorder(problem, with_seed_axis(start), keep_states=keep_states)

@@ -9,12 +9,14 @@ balls and on non-negative features.
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from layerpeel.dynamics.course import Course
-from layerpeel.dynamics.crew import run_all
+from layerpeel.dynamics.all_flows import follow_all
+from layerpeel.dynamics.checkpoint import checkpoint_path
+from layerpeel.dynamics.single_flow import SingleFlow
 from layerpeel.dynamics.trajectory import Trajectory
 from layerpeel.problem import Problem, State
 from layerpeel.problem.boundary import admit, evaluate, has_seed_axis
@@ -27,6 +29,8 @@ UNDERFLOW = 700.0
 """log t at which the objective and its gradient leave float64 where they are not known by their logarithms."""
 FARTHEST = 1e7
 """log t: all of 26 flows tried got to 6e6, 23 to 1e7, and with K=5, n=10, d=20 the integrator stalls before 2e7."""
+FINEST = 1e-15
+"""The finest relative tolerance."""
 IN_SET = 1e-9
 """How far from the set of a constraint a start may be, relative to its norm."""
 
@@ -44,6 +48,7 @@ def flow(
     atol: float = 3e-11,
     keep_states: bool = False,
     workers: int | None = None,
+    checkpoint: str | Path | None = None,
     progress: bool = False,
 ) -> Trajectory:
     """Follow the gradient flow of ``problem`` from ``state`` to one of log t, log log t, t.
@@ -60,9 +65,12 @@ def flow(
         record: how many records, the start and then evenly in log log t from t = 2, or the values of log t themselves;
             the end is always one.
         rtol: tolerance of an integration step relative to each entry; the default keeps W'W - HH' to 1e-8 of its size.
-        atol: its absolute tolerance.
+        atol: its absolute tolerance, for a state of the size of the start; where W and H go to 0 it goes with them.
         keep_states: whether to keep the state at every record (``run.states``).
         workers: processes to divide the seeds over; by default as many as there are cores where it pays.
+        checkpoint: a file, written every ten seconds and at the end (with several seeds one each, NAME-seed-0.EXTENSION
+            and so on); if it exists, the flow goes on from the last record in it, to the same result within the
+            tolerances.
         progress: whether to show a progress bar on stderr.
 
     Returns:
@@ -73,8 +81,8 @@ def flow(
 
     Raises:
         ValueError: for a state that does not fit the problem or its constraint, a loss with kinks, not exactly one
-            end, an end that is out of reach or before ``since``, tolerances that are not positive, or records that
-            are impossible or all beyond where the flow stalls.
+            end, an end that is out of reach or before ``since``, tolerances that are not positive or finer than
+            float64, records that are impossible or all beyond where the flow stalls, or a checkpoint of another flow.
     """
     if not isinstance(problem, Problem):
         raise ValueError(f"need a layerpeel.Problem, got {type(problem).__name__}")
@@ -87,15 +95,18 @@ def flow(
     for name, value in (("rtol", rtol), ("atol", atol)):
         if not (_is_number(value) and np.isfinite(value) and value > 0):
             raise ValueError(f"need {name} > 0 and finite, got {name}={value!r}")
+    if rtol < FINEST:
+        raise ValueError(f"need rtol >= {FINEST:g}, the rounding of float64, got rtol={rtol}")
     if not _is_number(since):
         raise ValueError(f"need since to be a number, got since={since!r}")
     need_reachable(problem, until, since=since)
     if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
         raise ValueError(f"need workers >= 1, got workers={workers!r}")
     points = record_times(record, since, until)
-    course = Course(problem, points, since=since, rtol=rtol, atol=atol, keep_states=keep_states)
+    path = checkpoint_path(checkpoint)
+    one = SingleFlow(problem, points, since=since, rtol=rtol, atol=atol, keep_states=keep_states)
     seeds = len(start.W) if has_seed_axis(start) else 1
-    return run_all(course, start, workers, progress_bar(seeds * len(points), "records", shown=progress))
+    return follow_all(one, start, workers, path, progress_bar(seeds * len(points), "records", shown=progress))
 
 
 def _in_set(problem: Problem, start: State) -> State:

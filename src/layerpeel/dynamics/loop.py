@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from layerpeel.dynamics.checkpoint import Checkpoint, restore, to_array, write_checkpoint
+from layerpeel.dynamics.checkpoint import SECONDS_A_CHECKPOINT, Checkpoint, fold, restore, to_array, write_checkpoint
 from layerpeel.dynamics.recorder import Recorder
 from layerpeel.outcome import Outcome
 from layerpeel.problem import State
@@ -25,8 +25,6 @@ __all__ = ["Carry", "Loop"]
 
 SECONDS_A_PIECE = 0.2
 """Wall time of one compiled piece: how soon an interrupt is heard and progress shown."""
-
-SECONDS_A_CHECKPOINT = 10.0
 
 
 class Carry(NamedTuple):
@@ -126,5 +124,6 @@ def _finite(state: State) -> Bool[np.ndarray, "seed"]:
 
 def _signature(probe: Carry, points: Int[np.ndarray, "record"], keep_states: bool) -> Float[np.ndarray, "m"]:
     """Numbers that tell runs apart: the state after two steps, folded, whether states are kept, the recorded steps."""
-    folds = [[np.sum(x), np.vdot(x, np.cos(np.arange(x.size)))] for x in map(np.asarray, jax.tree.leaves(probe.state))]
-    return np.concatenate([np.ravel(folds), [keep_states], points.astype(np.float64)])
+    return np.concatenate(
+        [fold(map(np.asarray, jax.tree.leaves(probe.state))), [keep_states], points.astype(np.float64)]
+    )

@@ -25,6 +25,8 @@ from layerpeel.records.store import Record, write_record
 __all__ = ["Conducted", "conduct"]
 
 CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINTS = "checkpoint*.safetensors"
+"""An experiment of several runs has more than one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +103,13 @@ def _recorded(config: dict[str, Any], started: datetime, finding: Finding) -> Re
 
 
 def _keep(conducted: Conducted, files: Mapping[str, bytes]) -> None:
-    """Write the record, then what is beside it; the checkpoint stays while there is something to go on with."""
+    """Write the record, then what is beside it; checkpoints stay while there is something to go on with."""
     write_record(conducted.folder, conducted.record)
     for name, content in files.items():
         _write_beside(conducted.folder / name, content)
     if not _interrupted(conducted.record):
-        (conducted.folder / CHECKPOINT).unlink(missing_ok=True)
+        for checkpoint in conducted.folder.glob(CHECKPOINTS):
+            checkpoint.unlink(missing_ok=True)
 
 
 def _write_beside(path: Path, content: bytes) -> None:

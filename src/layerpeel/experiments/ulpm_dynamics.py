@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from layerpeel.experiments.experiment import Experiment, Finding
+from layerpeel.experiments.seeds import seed_range
 from layerpeel.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -64,17 +65,14 @@ class UlpmDynamics(Experiment):
         from layerpeel.problem import ulpm
 
         problem = ulpm(self.K, self.n, self.d, reduction=self.reduction)
-        if self.seeds < 1:
-            raise ValueError(f"need seeds >= 1, got seeds={self.seeds}")
-        if not 0 <= self.first_seed < 2**31:
-            raise ValueError(f"need 0 <= first_seed < 2^31, got first_seed={self.first_seed}")
+        seeds = seed_range(self.first_seed, self.seeds)
         if self.flow_log_time and (self.optimizer != "sgd" or self.noise):
             raise ValueError(
                 f"need optimizer = sgd without noise beside the flow, got {self.optimizer}, noise={self.noise}"
             )
         if self.flow_log_time:
             need_reachable(problem, self.flow_log_time)
-        start = problem.init(range(self.first_seed, self.first_seed + self.seeds), scale=self.scale)
+        start = problem.init(seeds, scale=self.scale)
         run = descend(
             problem,
             start,
@@ -88,7 +86,14 @@ class UlpmDynamics(Experiment):
         )
         runs = {"descent": run}
         if self.flow_log_time and run.outcome is not Outcome.INTERRUPTED:
-            runs["flow"] = flow(problem, start, log_time=self.flow_log_time, record=self.records, progress=progress)
+            runs["flow"] = flow(
+                problem,
+                start,
+                log_time=self.flow_log_time,
+                record=self.records,
+                checkpoint=checkpoint.with_stem(f"{checkpoint.stem}-flow"),
+                progress=progress,
+            )
         return self._finding(runs)
 
     def _optimizer(self) -> Any:
@@ -109,7 +114,7 @@ class UlpmDynamics(Experiment):
         return makers[self.optimizer](self.learning_rate)
 
     def _finding(self, runs: Mapping[str, "Trajectory"]) -> Finding:
-        seeds = list(range(self.first_seed, self.first_seed + self.seeds))
+        seeds = seed_range(self.first_seed, self.seeds)
         outcome = Outcome.worst(run.outcome for run in runs.values())
         metrics = {name: run.metrics.assign_coords(seed=seeds) for name, run in runs.items()}
         return Finding(
