@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -74,9 +75,8 @@ def run(
         settings["seeds"] = seeds
     chosen = read_recipe(experiment, settings)
     folder = out or Path("out") / chosen.name
-    done = conduct(chosen, folder, resume=resume)
+    done = conduct(chosen, folder, resume=resume, announce=print)
     if done.leads:
-        print(done.text)
         print(f"\nrecord: {done.folder}")
     if done.leads and figures:
         figure(done.folder)
@@ -194,7 +194,7 @@ def claims(
     json: Annotated[bool, Parameter(negative=())] = False,
     markdown: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
-    """Put every statement of the paper to the test (two minutes); exit with 1 if a verdict is not the one on record.
+    """Put every statement of the paper to the test (a minute); exit with 1 if a verdict is not the one on record.
 
     Parameters
     ----------
@@ -217,6 +217,10 @@ def claims(
     surprises = [sentence for claim in found for sentence in claim.surprises]
     for sentence in surprises:
         print(f"layerpeel: {sentence}", file=sys.stderr)
+    wanted = len(paper.statements_of(only or None))
+    if len(found) < wanted:
+        print(f"layerpeel: interrupted after {len(found)} of {wanted} statements", file=sys.stderr)
+        return 130
     return int(bool(surprises))
 
 
@@ -349,9 +353,11 @@ def fetch(
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    warnings.formatwarning = lambda message, *_, **__: f"layerpeel: {message}\n"
     try:
         code = app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
     except KeyboardInterrupt:
+        print("layerpeel: interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output has gone: `layerpeel ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -22,9 +22,17 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | memoryview) -> Path
     """Write ``data`` to ``path`` through a temporary file in the same folder and a rename.
 
     Raises:
-        OSError: as the operating system says it (no space, no permission); ``path`` is then as it was.
+        OSError: as the operating system says it (no space, no permission), of ``path``, which is then as it was.
     """
     path = Path(path)
+    try:
+        return _write_atomic(path, data)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
+
+
+def _write_atomic(path: Path, data: bytes | memoryview) -> Path:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as stream:

@@ -95,7 +95,7 @@ def run_on_a_disk_that_fills(self, checkpoint, **options):
     resource.setrlimit(resource.RLIMIT_FSIZE, (300, resource.RLIM_INFINITY))
     return finding
 UlpmDynamics.run = run_on_a_disk_that_fills
-conduct(experiment, Path(sys.argv[1]), progress=False)
+conduct(experiment, Path(sys.argv[1]), progress=False, announce=print)
 """
 
 
@@ -103,7 +103,8 @@ conduct(experiment, Path(sys.argv[1]), progress=False)
 def test_a_disk_that_fills_at_the_end_loses_nothing(tmp_path):
     folder = tmp_path / "run"
     done = subprocess.run([sys.executable, "-c", FULL_DISK, str(folder)], capture_output=True, text=True)
-    assert "File too large" in done.stderr
+    assert f"File too large: '{folder / 'metrics.nc'}'" in done.stderr
+    assert "The run took all the steps" in done.stdout
     assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.safetensors", "config.toml"]
     resumed = conduct(SMALL, folder, resume=True, progress=False)
     assert resumed.record.metrics.identical(conduct(SMALL, tmp_path / "whole", progress=False).record.metrics)

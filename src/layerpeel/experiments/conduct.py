@@ -9,7 +9,7 @@ Under torchrun every rank conducts the same experiment; rank 0 alone writes, and
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,8 +44,17 @@ class Conducted:
         return str(self.record.summary["outcome"]["name"])
 
 
-def conduct(experiment: Experiment, folder: Path, *, resume: bool = False, progress: bool = True) -> Conducted:
+def conduct(
+    experiment: Experiment,
+    folder: Path,
+    *,
+    resume: bool = False,
+    progress: bool = True,
+    announce: Callable[[str], None] = lambda text: None,
+) -> Conducted:
     """Run ``experiment`` into ``folder``, or with ``resume`` finish what is there.
+
+    ``announce`` gets the text of what was found before it is written: a disk that does not take it does not take that.
 
     Raises:
         ValueError: for a folder in use without ``resume``, or that holds a run with other settings; for several
@@ -59,7 +68,7 @@ def conduct(experiment: Experiment, folder: Path, *, resume: bool = False, progr
         claim(folder, config, resume=resume)
     record = _finished(folder)
     if record is not None:
-        return Conducted(folder, record, str(record.summary["text"]), leads)
+        return _announced(Conducted(folder, record, str(record.summary["text"]), leads), announce)
     started = datetime.now(UTC)
     try:
         finding = experiment.run(folder / CHECKPOINT, progress=progress)
@@ -67,9 +76,15 @@ def conduct(experiment: Experiment, folder: Path, *, resume: bool = False, progr
         if leads:
             release(folder, made=made)
         raise
-    conducted = Conducted(folder, _recorded(config, started, finding), finding.text, leads)
+    conducted = _announced(Conducted(folder, _recorded(config, started, finding), finding.text, leads), announce)
     if leads:
         _keep(conducted, finding.files)
+    return conducted
+
+
+def _announced(conducted: Conducted, announce: Callable[[str], None]) -> Conducted:
+    if conducted.leads:
+        announce(conducted.text)
     return conducted
 
 

@@ -105,3 +105,26 @@ def test_it_has_help():
     done = layerpeel("claims", "--help")
     assert done.returncode == 0
     assert "--only" in done.stdout
+
+
+def test_only_takes_either_case():
+    assert [row["id"] for row in json.loads(layerpeel("claims", "--only", "e2", "--json").stdout)["statements"]] == [
+        row["id"] for row in json.loads(layerpeel("claims", "--only", "E2", "--json").stdout)["statements"]
+    ]
+
+
+def test_ctrl_c_shows_the_finished_statements(monkeypatch):
+    def pressed():
+        raise KeyboardInterrupt
+
+    broken = [statement for statement in STATEMENTS if statement.id in ("nc1", "nc2", "nc3")]
+    broken[1] = dataclasses.replace(broken[1], check=pressed)
+    monkeypatch.setattr(registry, "STATEMENTS", tuple(broken))
+    done = layerpeel("claims")
+    assert done.returncode == 130
+    assert "NC1" in done.stdout
+    assert "1 statement;" in done.stdout
+    assert done.stderr.splitlines()[-1] == "layerpeel: interrupted after 1 of 3 statements"
+    broken[0] = dataclasses.replace(broken[0], check=pressed)
+    monkeypatch.setattr(registry, "STATEMENTS", tuple(broken))
+    assert layerpeel("claims").stderr.splitlines()[-1] == "layerpeel: interrupted"

@@ -23,7 +23,7 @@
 
 from layerpeel.certify.claims.claim import Claim, Evidence, Statement, Verdict
 from layerpeel.certify.claims.errata import ERRATA, Erratum
-from layerpeel.certify.claims.registry import STATEMENTS, check, equation_homes
+from layerpeel.certify.claims.registry import STATEMENTS, check, equation_homes, statements_of
 from layerpeel.certify.claims.table import as_json, as_markdown, as_tables
 
 __all__ = [
@@ -39,4 +39,5 @@ __all__ = [
     "as_tables",
     "check",
     "equation_homes",
+    "statements_of",
 ]
