@@ -218,6 +218,12 @@ def test_impossible_runs_are_refused_in_one_sentence(arguments, sentence):
         lp.descend(PROBLEM, **arguments)
 
 
+@pytest.mark.parametrize("momentum", [0.9, 1, "no", None])
+def test_momentum_is_a_switch_and_no_size(momentum):
+    with pytest.raises(ValueError, match=r"^need momentum to be True or False, got momentum="):
+        lp.normalized(momentum=momentum)
+
+
 def test_noise_and_normalisation_refuse_impossible_sizes():
     with pytest.raises(ValueError, match="need c > 0 and finite, got c=0"):
         lp.normalized(0)

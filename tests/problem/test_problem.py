@@ -147,6 +147,8 @@ def test_norm_balls_descend_to_the_closed_form_of_equation_1():
         ({"reduction": "max"}, "need reduction to be one of mean, sum, got 'max'"),
         ({"n": None}, "need n to be an int or K ints, got None"),
         ({"loss": "ce"}, "need loss to be an instance of layerpeel.Loss, got 'ce'"),
+        ({"bias": "no"}, "need bias to be True or False, got bias='no'"),
+        ({"bias": 1}, "need bias to be True or False, got bias=1"),
     ],
 )
 def test_impossible_problems_are_refused_in_one_sentence(arguments, sentence):
@@ -195,6 +197,11 @@ def test_parts_of_the_wrong_kind_are_refused(part, sentence):
         ({"seed": "abc"}, "need seed >= 0 and an integer, got seed='abc'"),
         ({"seed": -1}, "need seed >= 0 and an integer, got seed=-1"),
         ({"seed": []}, "need at least one seed, got none"),
+        ({"seed": np.arange(4).reshape(2, 2)}, r"need seed >= 0 and an integer, got seed=array\(\[0, 1\]\)"),
+        ({"seed": [[1, 2], [3]]}, r"need seed >= 0 and an integer, got seed=\[1, 2\]"),
+        ({"seed": np.array(3)}, r"need seed >= 0 and an integer, got seed=array\(3\)"),
+        ({"seed": b"ab"}, "need seed >= 0 and an integer, got seed=b'ab'"),
+        ({"scale": 10**400}, "need scale >= 0 and finite, got scale=1000"),
         ({"scale": "a"}, "need scale >= 0 and finite, got scale='a'"),
         ({"scale": -1.0}, "need scale >= 0 and finite, got scale=-1.0"),
     ],
