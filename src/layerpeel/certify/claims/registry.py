@@ -1,8 +1,9 @@
 """All statements, and putting them to the test."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import ModuleType
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
@@ -60,7 +61,7 @@ def check(only: str | Sequence[str] | None = None, *, progress: bool = False) ->
     Raises:
         ValueError: for a name that is neither.
     """
-    chosen = _chosen([only] if isinstance(only, str) else only)
+    chosen = _chosen(only if only is None or (isinstance(only, Iterable) and not isinstance(only, str)) else [only])
     claims = []
     one_thread = threadpool_limits(limits=1, user_api="blas")  # two that share a busy machine wait for each other
     with one_thread, progress_bar(len(chosen), "statements", shown=progress) as show:
@@ -75,12 +76,13 @@ def equation_homes() -> dict[int, str]:
     return dict(sorted((number, statement.id) for statement in STATEMENTS for number in statement.equations))
 
 
-def _chosen(names: Sequence[str] | None) -> list[Statement]:
+def _chosen(names: Iterable[Any] | None) -> list[Statement]:
     if names is None:
         return list(STATEMENTS)
+    names = list(names)
     known = {name for statement in STATEMENTS for name in (statement.id, *statement.errata)}
     for name in names:
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             listed = ", ".join(statement.id for statement in STATEMENTS)
             raise ValueError(f"need ids of statements ({listed}) or errata (E1, ...), got {name!r}")
     return [statement for statement in STATEMENTS if {statement.id, *statement.errata} & set(names)]
