@@ -169,6 +169,12 @@ def test_impossible_problems_are_refused_in_one_sentence(arguments, sentence):
             "need no bias in the state of this problem, got one",
         ),
         (lp.State("W", np.ones((4, 6))), "need W to be an array of real numbers, got str"),
+        (lp.State([[1.0], [2.0, 3.0]], np.ones((4, 6))), "need W to be an array of real numbers, got list"),
+        (lp.State(np.ones((3, 4)), 1j * np.ones((4, 6))), "need H to be an array of real numbers, got complex128"),
+        (lp.State([[1.0 + 0j] * 4] * 3, np.ones((4, 6))), "need W to be an array of real numbers, got list"),
+        (lp.State(np.full((3, 4), "1.0"), np.ones((4, 6))), "need W to be an array of real numbers, got <U3"),
+        (lp.State(None, np.ones((4, 6))), "need W of shape (3, 4), got ()"),
+        (lp.State(np.ones((0, 3, 4)), np.ones((0, 4, 6))), "need at least one seed, got none"),
         (np.ones((3, 4)), "need a layerpeel.State, got ndarray"),
     ],
 )
@@ -176,6 +182,37 @@ def test_states_that_do_not_fit_are_refused_in_one_sentence(state, sentence):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         lp.ulpm(K=3, n=2, d=4).objective(state)
     assert str(error.value) == sentence
+
+
+class Tensor:
+    """As a torch tensor with a gradient: an array once it is detached and on the host."""
+
+    def __init__(self, array, ready=()):
+        self.array, self.ready = array, ready
+
+    def detach(self):
+        return Tensor(self.array, (*self.ready, "detached"))
+
+    def cpu(self):
+        return Tensor(self.array, (*self.ready, "on the host"))
+
+    def __array__(self, dtype=None, copy=None):
+        assert self.ready == ("detached", "on the host")
+        return np.array(self.array, dtype=dtype)
+
+
+def test_a_tensor_with_a_gradient_is_taken_without_it():
+    problem = lp.ulpm(K=3, n=2, d=4)
+    state = problem.init(0)
+    assert problem.objective(lp.State(Tensor(state.W), state.H)) == problem.objective(state)
+
+
+def test_a_torch_tensor_with_a_gradient_is_taken_without_it():
+    torch = pytest.importorskip("torch")
+    problem = lp.ulpm(K=3, n=2, d=4)
+    state = problem.init(0)
+    W = torch.tensor(state.W, requires_grad=True)
+    assert problem.objective(lp.State(W, state.H)) == problem.objective(state)
 
 
 @pytest.mark.parametrize(

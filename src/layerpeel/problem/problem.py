@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from layerpeel.problem import objective as pure
-from layerpeel.problem.boundary import evaluate
+from layerpeel.problem.boundary import evaluate, onto_set
 from layerpeel.problem.constraints import Constraint
 from layerpeel.problem.losses import CrossEntropy, Loss
 from layerpeel.problem.optima import Optimum, optimum
@@ -18,7 +18,7 @@ from layerpeel.problem.options import need_integer, need_not_negative, need_swit
 from layerpeel.problem.regularisers import Regulariser
 from layerpeel.problem.state import State
 
-__all__ = ["Problem"]
+__all__ = ["Problem", "need_problem"]
 
 REDUCTIONS = ("mean", "sum")
 
@@ -150,6 +150,12 @@ class Problem:
         return optimum(self, of, rho2=rho2)
 
 
+def need_problem(problem: Any) -> None:
+    """Raise for what is no :class:`Problem`."""
+    if not isinstance(problem, Problem):
+        raise ValueError(f"need a layerpeel.Problem, got {type(problem).__name__}")
+
+
 def _start(problem: Problem, seed: Any, scale: float) -> State:
     """The start of one seed."""
     rng = np.random.default_rng(need_integer("seed", seed, least=0))
@@ -157,12 +163,7 @@ def _start(problem: Problem, seed: Any, scale: float) -> State:
     W, H = (rng.normal(0.0, scale, shape) for shape in (shapes.W, shapes.H))
     hidden = None if shapes.hidden is None else rng.normal(0.0, scale, shapes.hidden)
     state = State(W, H, np.zeros(problem.K) if problem.bias else None, hidden)
-    return state if problem.constraint is None else evaluate(_project, problem, state)
-
-
-def _project(problem: Problem, state: State) -> State:
-    assert problem.constraint is not None
-    return problem.constraint.project(state)
+    return state if problem.constraint is None else evaluate(onto_set, problem, state)
 
 
 def _class_sizes(K: int, n: int | Sequence[int]) -> tuple[int, ...]:
