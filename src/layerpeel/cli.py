@@ -31,6 +31,7 @@ app = App(
     version=layerpeel.__version__,
     help="The laboratory for neural collapse: simulate layer-peeled models, measure real features.",
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
 )
 
 

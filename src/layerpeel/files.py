@@ -28,8 +28,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | memoryview) -> Path
     try:
         return _write_atomic(path, data)
     except OSError as error:
-        error.filename, error.filename2 = str(path), None
-        raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _write_atomic(path: Path, data: bytes | memoryview) -> Path:

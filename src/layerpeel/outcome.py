@@ -18,8 +18,8 @@ class Outcome(enum.Enum):
     )
     STALLED = "The integrator could not reach the time within its tolerances; everything recorded before that is kept."
     NONFINITE = (
-        "A state left the finite numbers, or those that float64 can measure (is the step too large?); everything "
-        "recorded before that is kept."
+        "A state grew beyond the numbers that float64 can hold and measure (is the step too large?), or shrank below "
+        "them; everything recorded before that is kept."
     )
     INTERRUPTED = "The run was interrupted; everything recorded so far is kept, and a checkpoint (if any) resumes it."
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["dataset", "log_times", "loglog_steps", "loglog_times", "record_steps", "record_times"]
+__all__ = ["dataset", "log_times", "loglog_steps", "loglog_times", "number_vector", "record_steps", "record_times"]
 
 
 def loglog_steps(steps: int, count: int) -> Int[np.ndarray, "record"]:
@@ -51,8 +51,8 @@ def record_steps(record: int | Sequence[int], steps: int) -> Int[np.ndarray, "re
         if record < 2:
             raise ValueError(f"need record >= 2 (the first and the last step), got record={record}")
         return loglog_steps(steps, int(record))
-    points = np.asarray(record)
-    if points.ndim != 1 or points.size == 0 or not np.issubdtype(points.dtype, np.integer):
+    points = number_vector(record)
+    if points is None or points.dtype.kind == "f":
         raise ValueError(f"need record to be a count or a sequence of whole steps, got {record!r}")
     if points.min() < 0 or points.max() > steps:
         raise ValueError(f"need recorded steps between 0 and {steps}, got {points.min()} to {points.max()}")
@@ -84,14 +84,23 @@ def record_times(record: int | Sequence[float], since: float, until: float) -> F
         if record < 2:
             raise ValueError(f"need record >= 2 (the first and the last time), got record={record}")
         return loglog_times(since, until, int(record))
-    points = np.asarray(record)
-    if points.ndim != 1 or points.size == 0 or points.dtype.kind not in "iuf" or np.isnan(points).any():
+    points = number_vector(record)
+    if points is None or np.isnan(points).any():
         raise ValueError(f"need record to be a count or a sequence of log t, got {record!r}")
     if points.min() < since or points.max() > until:
         raise ValueError(
             f"need recorded log t between {since:g} and {until:g}, got {points.min():g} to {points.max():g}"
         )
     return np.unique(np.append(points, until)).astype(np.float64)
+
+
+def number_vector(values: Any) -> np.ndarray | None:
+    """``values`` as a vector of integers or real floats, one or more; None where it is something else."""
+    try:
+        found = np.asarray(values)
+    except ValueError:  # rows of unequal lengths
+        return None
+    return found if found.ndim == 1 and found.size and found.dtype.kind in "iuf" else None
 
 
 def log_times(steps: Int[np.ndarray, "record"] | Sequence[int], time_step: float) -> Float[np.ndarray, "record"]:

@@ -211,6 +211,7 @@ PLAIN = lp.ulpm(4, 1, 4)
         (lp.Problem(4, 1, 4, constraint=lp.NormBalls(1, 1)), PLAIN.init(0), {}, "need a problem without a constraint"),
         (PLAIN, PLAIN.init(0), {"method": "qr"}, "need method to be one of auto, dense, lanczos, got 'qr'"),
         (PLAIN, PLAIN.init(0), {"tolerance": 0.0}, "need 1e-14 <= tolerance < 1, got tolerance=0.0"),
+        (PLAIN, PLAIN.init(0), {"tolerance": True}, "need 1e-14 <= tolerance < 1, got tolerance=True"),
         (PLAIN, PLAIN.init(0), {"products": 0}, "need products >= 1 and an integer, got products=0"),
     ],
 )
@@ -239,3 +240,13 @@ def test_print_tells_the_ends_the_kernel_and_no_arrays():
     assert "2.04233, across rotations from 0.694007" in said
     assert "kernel of dimension 3, rotations 3" in said
     assert "array" not in said
+
+
+def test_print_is_in_units_of_the_loss_where_the_loss_underflows():
+    problem = lp.ulpm(3, 2, 3, reduction="sum")
+    found = lp.curvature(problem, problem.optimum(rho2=5000.0).state)
+    said = str(found)
+    assert found.highest.eigenvalue == 0.0
+    assert "on the sphere, in units of L (log L = -881." in said
+    assert f"and {found.highest.relative:.6g}, across rotations from {found.transversal.relative:.6g};" in said
+    assert f"projected from {found.projected.relative:.6g} (lam = {found.relative_multiplier:.6g});" in said

@@ -1,5 +1,7 @@
 """No state of a convex model lies below the bound of any other, and at a global optimum the bound is the objective."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -180,9 +182,26 @@ def test_what_duality_says_nothing_of_is_refused_in_one_sentence(problem, state,
         lp.duality_gap(problem, problem.init() if state is None else state)
 
 
-def test_a_negative_tolerance_is_refused():
-    with pytest.raises(ValueError, match="need tol >= 0, got tol=-1"):
-        lp.duality_gap(UFM, UFM.init(), tol=-1.0)
+def test_a_vector_of_length_0_is_on_no_sphere_and_has_no_distance_from_it():
+    problem = lp.sphere(4, 1, 3, 2.0)
+    with pytest.raises(ValueError, match=r"^need a state with a nearest one in the set .* length 0 on a sphere\?\)$"):
+        lp.duality_gap(problem, 0.0 * problem.init(0))
+
+
+@pytest.mark.parametrize(("size", "got"), [(1e60, r".*e\+1.."), (1e150, r".*e\+(29|30)."), (1e200, "inf")])
+@pytest.mark.parametrize("bias", [None, 0.0, 0.1])
+def test_a_state_whose_powers_float64_does_not_hold_is_refused_without_a_warning(size, got, bias):
+    problem = lp.ufm(4, 2, 5, 0.01, 0.01, bias)
+    with pytest.raises(
+        ValueError, match=rf"^need a state with \|theta\|\^2 <= 1e\+100, whose powers float64 holds, got {got}$"
+    ):
+        lp.duality_gap(problem, size * problem.init())
+
+
+@pytest.mark.parametrize("tol", [-1.0, float("inf"), float("nan"), True, "a", None])
+def test_an_impossible_tolerance_is_refused(tol):
+    with pytest.raises(ValueError, match=r"^need tol >= 0 and finite, got tol="):
+        inspect.unwrap(lp.duality_gap)(UFM, UFM.init(), tol=tol)  # the type checker of the tests would speak first
 
 
 @pytest.mark.parametrize("question", [lp.global_certificate, lp.escape, lp.polish])

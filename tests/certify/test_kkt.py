@@ -173,7 +173,7 @@ def test_where_problem_5_is_not_the_limit_the_records_are_nan_and_the_certificat
     assert np.isnan(metrics[["kkt_epsilon", "kkt_delta", "gamma", "smoothed_gamma"]].to_array()).all()
     sentence = {
         "bias": "^need a problem without bias, whose margins are homogeneous, got one with$",
-        "loss": "^need an exponential-tailed loss, .*, got .*Squared",
+        "loss": r"^need a loss that falls to 0 exponentially, .* with log_value\), got Squared\(\)$",
         "regulariser": r"^need a problem without regulariser: .* the unconstrained model, got one with$",
         "constraint": r"^need a problem without constraint: .* the unconstrained model, got one with$",
     }

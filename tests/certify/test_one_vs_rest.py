@@ -87,8 +87,8 @@ def test_margins_are_those_of_the_best_features():
     [
         (lambda: lp.one_vs_rest_margin([1.0, 2.0]), "need a finite d x K matrix"),
         (lambda: lp.one_vs_rest_margin([[1.0, np.nan]]), "need a finite d x K matrix"),
-        (lambda: lp.one_vs_rest_bound(1, 2), "need an integer K >= 2, got K=1"),
-        (lambda: lp.one_vs_rest_bound(3, 0), "need an integer d >= 1, got d=0"),
+        (lambda: lp.one_vs_rest_bound(1, 2), "need K >= 2 and an integer, got K=1"),
+        (lambda: lp.one_vs_rest_bound(3, 0), "need d >= 1 and an integer, got d=0"),
         (lambda: lp.softmax_code(7, 3), "need K <= 2d, or d = 2, .* got K=7, d=3"),
     ],
 )

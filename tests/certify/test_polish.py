@@ -178,5 +178,12 @@ def test_progress_goes_to_stderr_and_the_result_is_a_sentence(capsys):
 
 @pytest.mark.parametrize("rounds", [0, -1, True])
 def test_impossible_rounds_are_refused(rounds):
-    with pytest.raises(ValueError, match="need an integer rounds >= 1, got rounds="):
+    with pytest.raises(ValueError, match="need rounds >= 1 and an integer, got rounds="):
         lp.polish(PROBLEM, PROBLEM.init(), rounds=rounds)
+
+
+@pytest.mark.parametrize("tol", [-1.0, float("inf"), float("nan")])
+def test_an_impossible_tolerance_is_refused_before_the_first_round(tol):
+    unmoved = mock.patch("layerpeel.certify.polish.descend_on_sphere", side_effect=AssertionError)
+    with unmoved, pytest.raises(ValueError, match=r"^need tol >= 0 and finite, got tol="):
+        lp.polish(PROBLEM, PROBLEM.init(), tol=tol)

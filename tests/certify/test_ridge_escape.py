@@ -1,5 +1,7 @@
 """In a ridge problem every point has a strictly lower one or a certificate: saddles are left, optima are proved."""
 
+import inspect
+
 import jax
 import numpy as np
 import pytest
@@ -253,14 +255,49 @@ def test_what_has_no_escape_is_refused_in_one_sentence(question, problem, senten
 
 
 def test_impossible_options_are_refused():
-    with pytest.raises(ValueError, match="need tol >= 0, got tol=-1"):
-        lp.escape(UFM, UFM.init(), tol=-1.0)
-    with pytest.raises(ValueError, match="need an integer rounds >= 1, got rounds=0"):
+    for tol in (-1.0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="need tol >= 0 and finite, got tol="):
+            lp.escape(UFM, UFM.init(), tol=tol)
+    with pytest.raises(ValueError, match="need rounds >= 1 and an integer, got rounds=0"):
         lp.polish(UFM, UFM.init(), rounds=0)
     with pytest.raises(ValueError, match="need a problem without a constraint for its plain Hessian"):
         lp.lowest_curvature(lp.lpm(4, 2, 3, 1, 1), lp.lpm(4, 2, 3, 1, 1).init())
     with pytest.raises(ValueError, match="need one state at a time, without a seed axis, got 2 seeds"):
         lp.lowest_curvature(UFM, UFM.init(range(2)))
+
+
+@pytest.mark.parametrize("tolerance", [-1.0, 0.0, float("inf"), float("nan"), True, "a"])
+def test_an_impossible_tolerance_of_the_lowest_curvature_is_refused(tolerance):
+    unchecked = inspect.unwrap(lp.lowest_curvature)  # the type checker of the tests would speak first
+    with pytest.raises(ValueError, match=r"^need 1e-14 <= tolerance < 1, got tolerance="):
+        unchecked(UFM, UFM.init(), tolerance=tolerance)
+
+
+@pytest.mark.parametrize("size", [1e60, 1e150, 1e200])
+@pytest.mark.parametrize("bias", [None, 0.0, 0.1])
+@pytest.mark.parametrize("question", [lp.escape, lp.polish])
+def test_states_whose_powers_float64_does_not_hold_are_refused_without_a_warning(question, size, bias):
+    problem = lp.ufm(4, 2, 3, 0.01, 0.01, bias)
+    with pytest.raises(
+        ValueError, match=r"^need a state with \|theta\|\^2 <= 1e\+100, whose powers float64 holds, got"
+    ):
+        question(problem, size * problem.init(0, scale=1.0))
+
+
+@pytest.mark.parametrize("bias", [None, 0.0, 0.1])
+def test_the_largest_states_are_left_without_a_warning(bias):
+    problem = lp.ufm(4, 2, 3, 0.01, 0.01, bias)
+    state = 1e49 * problem.init(0, scale=1.0)
+    found = lp.escape(problem, state)
+    assert problem.objective(found.state) < 0.5 * problem.objective(state)
+    with pytest.raises(ValueError, match="need a state whose squared norm is finite in float64, got one beyond"):
+        lp.lowest_curvature(problem, 1e200 * state)
+
+
+def test_polish_takes_what_every_function_takes():
+    start = UFM.init(0)
+    lists = lp.State(start.W.tolist(), start.H.tolist())
+    assert lp.polish(UFM, lists).value == lp.polish(UFM, start).value
 
 
 def test_rounds_are_counted_and_the_last_state_says_what_is_left():

@@ -1,5 +1,6 @@
 """Exponents of log t: exact on exact powers, honest error bars, and a note for what has no exponent."""
 
+import inspect
 from types import SimpleNamespace
 
 import numpy as np
@@ -193,6 +194,9 @@ POWER = run({"gap": lambda u: 1 / u})
         (POWER, (5, 5.1), r"need at least 3 records with 5 <= log t <= 5.1, got \d$"),
         (POWER, (5, 3), r"need a window \(low, high\) of log t with low < high, got \(5, 3\)"),
         (POWER, 5, r"need a window \(low, high\) of log t with low < high, got 5"),
+        (POWER, ("a", "b"), r"need a window \(low, high\) of log t with low < high, got \('a', 'b'\)"),
+        (POWER, [[1], [2, 3]], r"need a window \(low, high\) of log t with low < high, got \[\[1\], \[2, 3\]\]"),
+        (POWER, (1, 10**400), r"need a window \(low, high\) of log t with low < high, got \(1, 1000"),
         (POWER.isel(record=slice(None, None, -1)), None, "need a log_time that increases"),
         (POWER.drop_vars("log_time"), None, r"need .* coordinate log_time, got \['seed'\]"),
         ([1, 2, 3], None, "need a run or its metrics dataset, got list"),
@@ -201,6 +205,17 @@ POWER = run({"gap": lambda u: 1 / u})
 def test_a_wrong_call_is_one_sentence(metrics, window, sentence):
     with pytest.raises(ValueError, match=f"^{sentence}"):
         rates(metrics, window=window)
+
+
+def test_a_field_without_an_exponent_is_refused():
+    with pytest.raises(ValueError, match=r"^need one of the fields gap, got 'foo'$"):
+        _ = rates(POWER)["foo"]
+
+
+def test_a_variable_that_is_no_name_is_refused():
+    unchecked = inspect.unwrap(rates)  # the type checker of the tests would speak first
+    with pytest.raises(ValueError, match=r"^need variable to be one of log_time, step, got \['step'\]$"):
+        unchecked(POWER, variable=["step"])
 
 
 STEPS = np.unique(np.geomspace(1, 1e5, 60).round())

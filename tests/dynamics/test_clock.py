@@ -13,7 +13,6 @@ from layerpeel.dynamics.clock import (
     field,
     flatten,
     linearized,
-    log_time_of,
     tau_of,
     unflatten,
 )
@@ -24,12 +23,12 @@ STATE = PROBLEM.init(seed=1, scale=0.7)
 
 @pytest.mark.parametrize("log_time", [-40.0, -3.0, 0.0, 5.0, 30.0, 1e4])
 def test_log_t_comes_back_from_tau(log_time):
-    assert log_time_of(tau_of(log_time)) == pytest.approx(log_time, rel=1e-12)
+    tau = tau_of(log_time)
+    assert tau + np.log(-np.expm1(-tau)) == pytest.approx(log_time, rel=1e-12)
 
 
 def test_the_start_is_tau_zero():
     assert tau_of(-np.inf) == 0.0
-    assert log_time_of(0.0) == -np.inf
 
 
 def test_a_state_comes_back_from_its_vector():

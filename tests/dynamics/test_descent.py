@@ -126,6 +126,14 @@ def test_a_single_state_too_large_to_measure_ends_the_run_too():
     assert run.metrics.step.values.tolist() == [0]
 
 
+def test_a_run_that_shrinks_below_what_can_be_measured_is_not_said_to_have_grown_alone():
+    problem = lp.ufm(4, 1, 4, 10.0, 10.0)
+    run = lp.descend(problem, problem.init(0, scale=1e-3), optax.sgd(0.05), steps=3000)
+    assert run.outcome is lp.Outcome.NONFINITE
+    assert np.abs(run.state.H).max() < 1e-3
+    assert "or shrank below them" in str(run)
+
+
 def test_a_divergence_before_the_first_record_leaves_the_start():
     run = lp.descend(PROBLEM, START, optax.sgd(1e200), steps=50, record=[20], keep_states=True)
     assert run.outcome is lp.Outcome.NONFINITE
@@ -207,6 +215,9 @@ def test_beta_gap_and_kkt_epsilon_are_their_definitions():
         ({"record": 1}, "need record >= 2"),
         ({"record": [3, 50]}, "need recorded steps between 0 and 10, got 3 to 50"),
         ({"record": []}, "need record to be a count or a sequence of whole steps"),
+        ({"record": [[1], [2, 3]]}, "need record to be a count or a sequence of whole steps"),
+        ({"state": lp.State(np.zeros((0, 4, 5)), np.zeros((0, 5, 12)))}, "need at least one seed, got none"),
+        ({"time_step": "a"}, "need time_step > 0 and finite, got time_step='a'"),
         ({"time_step": 0.0}, "need time_step > 0 and finite, got time_step=0.0"),
         ({"state": lp.State(START.W, START.H[:, :-1])}, r"need H of shape \(5, 12\), got \(5, 11\)"),
         ({"optimizer": 5.0}, "need an optax transformation, got 5.0"),
@@ -216,6 +227,12 @@ def test_impossible_runs_are_refused_in_one_sentence(arguments, sentence):
     arguments = {"state": START, "optimizer": optax.sgd(0.1), "steps": 10} | arguments
     with pytest.raises(ValueError, match=f"^{sentence}"):
         lp.descend(PROBLEM, **arguments)
+
+
+@pytest.mark.parametrize("momentum", [0.9, 1, "no", None])
+def test_momentum_is_a_switch_and_no_size(momentum):
+    with pytest.raises(ValueError, match=r"^need momentum to be True or False, got momentum="):
+        lp.normalized(momentum=momentum)
 
 
 def test_noise_and_normalisation_refuse_impossible_sizes():

@@ -402,13 +402,35 @@ def test_three_classes_on_a_line_cannot_be_separated_and_the_flow_says_how_far_i
         ({"log_time": 3.0, "atol": float("inf")}, "need atol > 0 and finite"),
         ({"log_time": 3.0, "record": 1}, "need record >= 2"),
         ({"log_time": 3.0, "record": [5.0]}, "need recorded log t between -inf and 3, got 5 to 5"),
-        ({"log_time": 3.0, "workers": 0}, "need workers >= 1, got workers=0"),
+        ({"log_time": 3.0, "workers": 0}, "need workers >= 1 and an integer, got workers=0"),
+        ({"log_time": 3.0, "workers": 1.0}, "need workers >= 1 and an integer, got workers=1.0"),
+        ({"log_time": 10**400}, "need log t <= 1e\\+07, beyond which float64 stalls the integrator, got inf"),
+        ({"loglog_time": 10**400}, "need log t <= 1e\\+07, beyond which float64 stalls the integrator"),
+        ({"log_time": 3.0, "since": 10**400}, "need an end after since, got log t = 3 and since=inf"),
+        ({"log_time": 3.0, "since": "soon"}, "need since to be a number, got since='soon'"),
+        ({"log_time": 3.0, "rtol": 10**400}, "need rtol > 0 and finite, got rtol=1000"),
+        ({"log_time": 3.0, "record": [[1.0], [2.0, 3.0]]}, "need record to be a count or a sequence of log t"),
     ],
     ids=str,
 )
 def test_wrong_calls_get_a_sentence(wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
         lp.flow(PROBLEM, START, **wrong)
+
+
+def test_a_time_beyond_float64_is_its_logarithm():
+    until = float(lp.flow(PROBLEM, START, time=10**400, record=2).metrics.log_time[-1])
+    assert until == pytest.approx(400 * np.log(10), rel=1e-15)
+
+
+def test_numpy_counts_workers_too():
+    assert lp.flow(PROBLEM, START, log_time=1.0, workers=np.int64(1)).outcome is lp.Outcome.REACHED
+
+
+def test_no_seeds_are_refused():
+    none = lp.State(np.zeros((0, *START.W.shape)), np.zeros((0, *START.H.shape)))
+    with pytest.raises(ValueError, match=r"^need at least one seed, got none$"):
+        lp.flow(PROBLEM, none, log_time=3.0)
 
 
 def test_a_foreign_state_is_refused():

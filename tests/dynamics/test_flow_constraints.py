@@ -123,6 +123,12 @@ def test_a_start_outside_the_set_is_told_its_distance():
         lp.flow(BALLS, BALLS.optimum().state, log_time=1000.0)
 
 
+def test_a_start_of_length_0_is_on_no_sphere_and_has_no_distance_from_it():
+    problem = lp.sphere(4, 1, 3, 2.0)
+    with pytest.raises(ValueError, match=r"^need a state with a nearest one in the set .* length 0 on a sphere\?\)$"):
+        lp.flow(problem, 0.0 * problem.init(0), time=1.0)
+
+
 def test_a_loss_with_kinks_has_descent_and_no_flow():
     problem = lp.ulpm(3, 2, 3, loss=lp.Hinge())
     with pytest.raises(ValueError, match=r"need a loss with a continuous gradient for its flow .*, got Hinge\(\)"):

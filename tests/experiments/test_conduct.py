@@ -1,5 +1,6 @@
 """A run's folder loses nothing: not to an interrupt, a second run, other settings, or a full disk."""
 
+import re
 import resource
 import subprocess
 import sys
@@ -103,7 +104,7 @@ conduct(experiment, Path(sys.argv[1]), progress=False, announce=print)
 def test_a_disk_that_fills_at_the_end_loses_nothing(tmp_path):
     folder = tmp_path / "run"
     done = subprocess.run([sys.executable, "-c", FULL_DISK, str(folder)], capture_output=True, text=True)
-    assert f"File too large: '{folder / 'metrics.nc'}'" in done.stderr
+    assert re.search(r"File too large: '.*metrics.nc'\n$", done.stderr)
     assert "The run took all the steps" in done.stdout
     assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.safetensors", "config.toml"]
     resumed = conduct(SMALL, folder, resume=True, progress=False)

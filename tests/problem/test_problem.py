@@ -147,6 +147,8 @@ def test_norm_balls_descend_to_the_closed_form_of_equation_1():
         ({"reduction": "max"}, "need reduction to be one of mean, sum, got 'max'"),
         ({"n": None}, "need n to be an int or K ints, got None"),
         ({"loss": "ce"}, "need loss to be an instance of layerpeel.Loss, got 'ce'"),
+        ({"bias": "no"}, "need bias to be True or False, got bias='no'"),
+        ({"bias": 1}, "need bias to be True or False, got bias=1"),
     ],
 )
 def test_impossible_problems_are_refused_in_one_sentence(arguments, sentence):
@@ -167,6 +169,12 @@ def test_impossible_problems_are_refused_in_one_sentence(arguments, sentence):
             "need no bias in the state of this problem, got one",
         ),
         (lp.State("W", np.ones((4, 6))), "need W to be an array of real numbers, got str"),
+        (lp.State([[1.0], [2.0, 3.0]], np.ones((4, 6))), "need W to be an array of real numbers, got list"),
+        (lp.State(np.ones((3, 4)), 1j * np.ones((4, 6))), "need H to be an array of real numbers, got complex128"),
+        (lp.State([[1.0 + 0j] * 4] * 3, np.ones((4, 6))), "need W to be an array of real numbers, got list"),
+        (lp.State(np.full((3, 4), "1.0"), np.ones((4, 6))), "need W to be an array of real numbers, got <U3"),
+        (lp.State(None, np.ones((4, 6))), "need W of shape (3, 4), got ()"),
+        (lp.State(np.ones((0, 3, 4)), np.ones((0, 4, 6))), "need at least one seed, got none"),
         (np.ones((3, 4)), "need a layerpeel.State, got ndarray"),
     ],
 )
@@ -174,6 +182,37 @@ def test_states_that_do_not_fit_are_refused_in_one_sentence(state, sentence):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         lp.ulpm(K=3, n=2, d=4).objective(state)
     assert str(error.value) == sentence
+
+
+class Tensor:
+    """As a torch tensor with a gradient: an array once it is detached and on the host."""
+
+    def __init__(self, array, ready=()):
+        self.array, self.ready = array, ready
+
+    def detach(self):
+        return Tensor(self.array, (*self.ready, "detached"))
+
+    def cpu(self):
+        return Tensor(self.array, (*self.ready, "on the host"))
+
+    def __array__(self, dtype=None, copy=None):
+        assert self.ready == ("detached", "on the host")
+        return np.array(self.array, dtype=dtype)
+
+
+def test_a_tensor_with_a_gradient_is_taken_without_it():
+    problem = lp.ulpm(K=3, n=2, d=4)
+    state = problem.init(0)
+    assert problem.objective(lp.State(Tensor(state.W), state.H)) == problem.objective(state)
+
+
+def test_a_torch_tensor_with_a_gradient_is_taken_without_it():
+    torch = pytest.importorskip("torch")
+    problem = lp.ulpm(K=3, n=2, d=4)
+    state = problem.init(0)
+    W = torch.tensor(state.W, requires_grad=True)
+    assert problem.objective(lp.State(W, state.H)) == problem.objective(state)
 
 
 @pytest.mark.parametrize(
@@ -195,6 +234,11 @@ def test_parts_of_the_wrong_kind_are_refused(part, sentence):
         ({"seed": "abc"}, "need seed >= 0 and an integer, got seed='abc'"),
         ({"seed": -1}, "need seed >= 0 and an integer, got seed=-1"),
         ({"seed": []}, "need at least one seed, got none"),
+        ({"seed": np.arange(4).reshape(2, 2)}, r"need seed >= 0 and an integer, got seed=array\(\[0, 1\]\)"),
+        ({"seed": [[1, 2], [3]]}, r"need seed >= 0 and an integer, got seed=\[1, 2\]"),
+        ({"seed": np.array(3)}, r"need seed >= 0 and an integer, got seed=array\(3\)"),
+        ({"seed": b"ab"}, "need seed >= 0 and an integer, got seed=b'ab'"),
+        ({"scale": 10**400}, "need scale >= 0 and finite, got scale=1000"),
         ({"scale": "a"}, "need scale >= 0 and finite, got scale='a'"),
         ({"scale": -1.0}, "need scale >= 0 and finite, got scale=-1.0"),
     ],

@@ -15,6 +15,7 @@ point of a regularised objective (lam = 0) only the directions along its sphere 
 """
 
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any, Literal
 
 import jax
@@ -25,6 +26,7 @@ from layerpeel.certify.hessian import Compression, SphereHessian, sphere_hessian
 from layerpeel.certify.spectrum import FIRST_TOLERANCE, Lanczos, Pair, dense_eigenpairs, pair_of, start_vector
 from layerpeel.certify.sphere import admit_point
 from layerpeel.problem import Problem, State
+from layerpeel.problem.problem import need_problem
 
 __all__ = ["Curvature", "Eigenpair", "curvature"]
 
@@ -33,6 +35,8 @@ DENSE = 1500
 """Unknowns up to which "auto" forms the matrix: about two seconds there, and the kernel is counted."""
 KERNEL = 1e-8
 """Eigenvalues below this share of the norm count as zero."""
+UNDERFLOW = -650.0
+"""log L below which eigenvalues are printed in units of L: there float64 holds some of them to a few digits or not."""
 SMALL = 10**5
 """Unknowns up to which one thread is faster."""
 
@@ -120,12 +124,16 @@ class Curvature:
         )
 
     def __str__(self) -> str:
-        ends = f"between {self.lowest.eigenvalue:.6g} and {self.highest.eigenvalue:.6g}"
-        across = "" if self.transversal is None else f", across rotations from {self.transversal.eigenvalue:.6g}"
+        relative = self.log_unit < UNDERFLOW
+        shown = attrgetter("relative" if relative else "eigenvalue")
+        unit = f", in units of L (log L = {self.log_unit:.6g})" if relative else ""
+        ends = f"between {shown(self.lowest):.6g} and {shown(self.highest):.6g}"
+        across = "" if self.transversal is None else f", across rotations from {shown(self.transversal):.6g}"
         kernel = "not counted" if self.kernel_dimension is None else f"{self.kernel_dimension}"
+        lam = self.relative_multiplier if relative else self.multiplier
         return (
-            f"Riemannian Hessian on the sphere: eigenvalues {ends}{across}; "
-            f"projected from {self.projected.eigenvalue:.6g} (lam = {self.multiplier:.6g}); "
+            f"Riemannian Hessian on the sphere{unit}: eigenvalues {ends}{across}; "
+            f"projected from {shown(self.projected):.6g} (lam = {lam:.6g}); "
             f"kernel of dimension {kernel}, rotations {self.orbit_dimension}; "
             f"|grad L + lam theta| / |grad L| = {self.stationarity:.3g}; {self.method}, "
             f"{'converged' if self.converged else 'NOT converged'}."
@@ -149,16 +157,17 @@ def curvature(
         state: one point, not 0; it need not be critical.
         method: "dense" forms the matrix, "lanczos" never does, "auto" chooses by size.
         transversal: whether to look for the lowest eigenpair orthogonal to the rotation orbit too.
-        tolerance: wanted residual over the norm of the Hessian ("lanczos").
+        tolerance: wanted residual over the norm of the Hessian ("lanczos"), at least 1e-14.
         products: most Hessian products an eigenpair ("lanczos"); then the last that was found, ``converged`` False.
 
     Raises:
         ValueError: for a state that does not fit the problem, a seed axis, theta = 0, a constraint, a gradient that is
             not finite, or options out of range.
     """
-    _admit_options(method, tolerance, products)
-    if not isinstance(problem, Problem):
-        raise ValueError(f"need a layerpeel.Problem, got {type(problem).__name__}")
+    if method not in METHODS:
+        raise ValueError(f"need method to be one of {', '.join(METHODS)}, got {method!r}")
+    solver = Lanczos(tolerance, products)
+    need_problem(problem)
     if problem.constraint is not None:
         raise ValueError(
             f"need a problem without a constraint for the sphere of its states, got {problem.constraint!r}"
@@ -171,8 +180,8 @@ def curvature(
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(_in_numpy(hessian.gradient))):
             raise ValueError("need an objective with a finite gradient at the state, got one that is not")
         if method == "dense" or (method == "auto" and Compression(hessian).size <= DENSE):
-            return _dense(hessian, transversal, tolerance)
-        return _lanczos(hessian, transversal, Lanczos(tolerance, products))
+            return _dense(hessian, transversal, solver.tolerance)
+        return _lanczos(hessian, transversal, solver)
 
 
 def _dense(hessian: SphereHessian, transversal: bool, tolerance: float) -> Curvature:
@@ -256,12 +265,3 @@ def _in_numpy(state: State) -> State:
 
 def _threads(state: State) -> int | None:
     return 1 if sum(leaf.size for leaf in jax.tree.leaves(state)) <= SMALL else None
-
-
-def _admit_options(method: str, tolerance: float, products: int) -> None:
-    if method not in METHODS:
-        raise ValueError(f"need method to be one of {', '.join(METHODS)}, got {method!r}")
-    if not (isinstance(tolerance, int | float) and 1e-14 <= tolerance < 1):
-        raise ValueError(f"need 1e-14 <= tolerance < 1, got tolerance={tolerance!r}")
-    if isinstance(products, bool) or not isinstance(products, int | np.integer) or products < 1:
-        raise ValueError(f"need products >= 1 and an integer, got products={products!r}")

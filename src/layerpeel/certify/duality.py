@@ -17,17 +17,18 @@ can be.
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
 from layerpeel.certify.best_bias import best_bias
 from layerpeel.certify.convex_loss import ConvexLoss
 from layerpeel.certify.reach import reach, ridge_of
-from layerpeel.problem import Constraint, NonNegative, NormBalls, OutputBall, Problem, Ridge, Spheres, State
-from layerpeel.problem.boundary import admit, has_seed_axis
+from layerpeel.certify.sphere import MOST
+from layerpeel.problem import NonNegative, NormBalls, OutputBall, Problem, Ridge, Spheres, State
+from layerpeel.problem.boundary import admit_in_set, admit_one
+from layerpeel.problem.options import need_not_negative
+from layerpeel.problem.problem import need_problem
 
 __all__ = ["DualityGap", "duality_gap"]
 
@@ -37,8 +38,6 @@ ROUNDINGS = 8
 """How many roundings to a result are allowed for."""
 AT_REST = 1e-11
 """|G 1| below this part of sum |G| is rounding."""
-OUTSIDE = 1e-9
-"""How far, in parts of its norm, a state may be from its set."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +93,13 @@ def duality_gap(problem: Problem, state: State, *, tol: float = TOL) -> DualityG
 
     Raises:
         ValueError: for another problem, a loss that is not convex, a state that does not fit it, a seed axis, a state
-            outside of its set, tol < 0, or a loss that is negative or not finite there.
+            outside of its set or with |theta|^2 > 1e100, a tol that is not finite or < 0, or a loss that is negative or
+            not finite there.
 
     Fang et al. 2021 (balls), Zhu et al. 2021 (ridge), by facts F1 and F2 of the theory page.
     """
     loss, state = _admit(problem, state)
-    if not tol >= 0:
-        raise ValueError(f"need tol >= 0, got tol={tol}")
+    tol = need_not_negative("tol", tol)
     lam_b = float(ridge_of(problem).lam_b)
     X = state.W @ state.H
     b = np.zeros(problem.K) if state.b is None else best_bias(loss, X, state.b, lam_b=lam_b)
@@ -137,15 +136,19 @@ def _pull(G: Float[np.ndarray, "K N"], lam_b: float) -> float:
 
 
 def _admit(problem: Problem, state: State) -> tuple[ConvexLoss, State]:
-    if not isinstance(problem, Problem):
-        raise ValueError(f"need a layerpeel.Problem, got {type(problem).__name__}")
+    need_problem(problem)
     _need_convex_model(problem)
-    loss, state = ConvexLoss(problem), admit(problem, state)
-    if has_seed_axis(state):
-        raise ValueError(f"need one state at a time, without a seed axis, got {len(state.W)} seeds")
-    if problem.constraint is not None:
-        _need_inside(problem, state)
+    loss, state = ConvexLoss(problem), admit_one(problem, state)
+    _need_norm(state)
+    admit_in_set(problem, state)
     return loss, state
+
+
+def _need_norm(state: State) -> None:
+    with np.errstate(over="ignore"):
+        rho2 = float(state.squared_norm)
+    if rho2 > MOST:
+        raise ValueError(f"need a state with |theta|^2 <= {MOST:g}, whose powers float64 holds, got {rho2:g}")
 
 
 def _need_convex_model(problem: Problem) -> None:
@@ -165,15 +168,3 @@ def _need_convex_model(problem: Problem) -> None:
             "need a problem with a least objective (global_certificate answers for the unconstrained model, on a "
             "sphere), got one without ridge and bounded set whose loss only tends to 0"
         )
-
-
-def _need_inside(problem: Problem, state: State) -> None:
-    with jax.enable_x64(True):
-        away = math.sqrt(float(_moved2(problem.constraint, state)))
-    if not away <= OUTSIDE * (1 + math.sqrt(float(state.squared_norm))):
-        raise ValueError(f"need a state in the set of the problem (constraint.project), got one {away:.3g} away")
-
-
-@jax.jit
-def _moved2(constraint: Constraint, state: State) -> Float[Any, ""]:
-    return (constraint.project(state) - state).squared_norm

@@ -19,6 +19,7 @@ after them; a point may have neither certificate nor escape: then the result say
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from layerpeel.certify.curvature import curvature
 from layerpeel.certify.curve import Curve, downhill_curve, lowest_step
@@ -28,6 +29,7 @@ from layerpeel.certify.logit_loss import LogitLoss
 from layerpeel.certify.sphere import admit_point
 from layerpeel.certify.sphere_descent import newton_on_sphere
 from layerpeel.problem import Problem, State
+from layerpeel.problem.options import need_not_negative
 
 __all__ = ["Escape", "escape"]
 
@@ -133,8 +135,8 @@ def escape(problem: Problem, state: State, *, tol: float | None = None) -> Escap
             the logits does to the gap (some 1e-9 at rho^2 = 1e4), whichever is larger. The result states it.
 
     Raises:
-        ValueError: for another problem, a state that does not fit it, a seed axis, theta = 0, tol < 0, or a loss that
-            is negative, not finite or rounded to 0 at the state.
+        ValueError: for another problem, a state that does not fit it, a seed axis, theta = 0, a tol that is not
+            finite or < 0, or a loss that is negative, not finite or rounded to 0 at the state.
     """
     loss, state = LogitLoss(problem), admit_point(problem, state)
     certificate = certify_logits(loss, state)
@@ -154,13 +156,11 @@ def escape(problem: Problem, state: State, *, tol: float | None = None) -> Escap
     return steepest if steepest.state is not None else replace(best, reason=_too_few(problem, enough, found.relative))
 
 
-def _tolerance(certificate: GlobalCertificate, tol: float | None) -> float:
+def _tolerance(certificate: GlobalCertificate, tol: Any) -> float:
     """The gap up to which a point is called optimal: ``tol``, or the default."""
     if tol is None:
         return max(TOL, min(certificate.gap_resolution, LOOSEST))
-    if not tol >= 0:
-        raise ValueError(f"need tol >= 0, got tol={tol}")
-    return tol
+    return need_not_negative("tol", tol)
 
 
 def _lowest(

@@ -73,10 +73,6 @@ class SphereHessian:
             curved = curved + self.gradient.inner(vector) * self.gradient
         return curved + self.multiplier * vector
 
-    def residual(self) -> State:
-        """grad L + lam theta in the unit: the gradient on the sphere, 0 at its critical points."""
-        return self.gradient + self.multiplier * self.state
-
     def transversal(self, vector: State) -> State:
         """Q v: neither along theta nor along the rotation orbit, which are orthogonal."""
         vector = tangent(self.state, vector)

@@ -31,7 +31,8 @@ from layerpeel.certify.multipliers import margin_gradients, sharpest_multipliers
 from layerpeel.problem import CrossEntropy, Problem, State
 from layerpeel.problem import approximate_kkt as lemma
 from layerpeel.problem import objective as pure
-from layerpeel.problem.boundary import admit, evaluate
+from layerpeel.problem.boundary import admit, evaluate, need_finite_norm
+from layerpeel.problem.problem import need_problem
 
 __all__ = ["Kkt", "kkt"]
 
@@ -123,14 +124,11 @@ def kkt(problem: Problem, state: State, *, multipliers: Any = "softmax") -> Kkt:
             norm overflows, or multipliers that are negative, not finite, not 0 at the labels or of another shape. A
             state that does not separate the data is no error: the result says so.
     """
-    if not isinstance(problem, Problem):
-        raise ValueError(f"need a layerpeel.Problem, got {type(problem).__name__}")
+    need_problem(problem)
     if refusal := lemma.not_problem_5(problem):
         raise ValueError(refusal)
     state = admit(problem, state)
-    with np.errstate(over="ignore"):
-        if not np.isfinite(state.squared_norm).all():
-            raise ValueError("need a state whose squared norm is finite in float64, got one beyond")
+    need_finite_norm(state)
     facts = jax.tree.map(lambda x: np.asarray(x)[()], evaluate(_facts, problem, state))
     if not np.all(facts["are_multipliers"]):
         raise ValueError(

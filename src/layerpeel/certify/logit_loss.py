@@ -20,6 +20,7 @@ from jaxtyping import Float
 
 from layerpeel.problem import Problem, State
 from layerpeel.problem import objective as pure
+from layerpeel.problem.problem import need_problem
 
 __all__ = ["LogitLoss"]
 
@@ -36,8 +37,7 @@ class LogitLoss:
 
     def __post_init__(self) -> None:
         problem = self.problem
-        if not isinstance(problem, Problem):
-            raise ValueError(f"need a layerpeel.Problem, got {type(problem).__name__}")
+        need_problem(problem)
         if not problem.plain:
             raise ValueError(
                 "need a problem without bias, regulariser and constraint, whose loss depends on W H alone, got one with"

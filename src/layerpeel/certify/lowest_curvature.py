@@ -17,7 +17,8 @@ from layerpeel.certify.curvature import DENSE, Eigenpair
 from layerpeel.certify.flat_objective import FlatObjective
 from layerpeel.certify.spectrum import Lanczos, dense_eigenpairs, start_vector
 from layerpeel.problem import Problem, State
-from layerpeel.problem.boundary import admit, has_seed_axis
+from layerpeel.problem.boundary import admit_one, need_finite_norm
+from layerpeel.problem.problem import need_problem
 
 __all__ = ["PlainHessian", "lowest_curvature", "lowest_eigenpair"]
 
@@ -60,15 +61,14 @@ def lowest_curvature(problem: Problem, state: State, *, tolerance: float = 1e-8,
         products: most Hessian products; then the last that was found, ``converged`` False.
 
     Raises:
-        ValueError: for a constraint, a state that does not fit the problem, or a seed axis.
+        ValueError: for a constraint, a state that does not fit the problem or whose norm overflows, a seed axis, or
+            options out of range.
     """
-    if not isinstance(problem, Problem):
-        raise ValueError(f"need a layerpeel.Problem, got {type(problem).__name__}")
+    need_problem(problem)
     if problem.constraint is not None:
         raise ValueError(f"need a problem without a constraint for its plain Hessian, got {problem.constraint!r}")
-    state = admit(problem, state)
-    if has_seed_axis(state):
-        raise ValueError(f"need one state at a time, without a seed axis, got {len(state.W)} seeds")
+    state = admit_one(problem, state)
+    need_finite_norm(state)
     with threadpool_limits(limits=1, user_api="blas"):
         return lowest_eigenpair(FlatObjective(problem), state, Lanczos(tolerance, products))
 

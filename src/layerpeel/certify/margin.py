@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Float
 
 from layerpeel.problem import Problem, State
-from layerpeel.problem.boundary import admit
+from layerpeel.problem.boundary import admit, need_finite_norm
 from layerpeel.problem.objective import features
+from layerpeel.problem.problem import need_problem
 from layerpeel.separation import margin_bound
 
 __all__ = ["Margin", "margin"]
@@ -43,11 +44,16 @@ def margin(problem: Problem, state: State) -> Margin:
     For a bias see :func:`layerpeel.separation.margin_bound`; with hidden layers rho^2 counts the features that enter W.
 
     Raises:
-        ValueError: for a state that does not fit the problem.
+        ValueError: for a state that does not fit the problem, or one whose norm or margins float64 does not hold.
     """
+    need_problem(problem)
     state = admit(problem, state)
-    q = _margins(problem, state)
-    squared_norm = np.sum(state.W**2, axis=(-2, -1)) + np.sum(features(state) ** 2, axis=(-2, -1))
+    need_finite_norm(state)
+    with np.errstate(over="ignore", invalid="ignore"):
+        q = _margins(problem, state)
+        squared_norm = np.sum(state.W**2, axis=(-2, -1)) + np.sum(features(state) ** 2, axis=(-2, -1))
+    if not (np.isfinite(q).all() and np.isfinite(squared_norm).all()):
+        raise ValueError("need a state whose margins are finite in float64, got one whose hidden layers lead beyond")
     squared_bias = None if state.b is None else np.sum(state.b**2, axis=-1)
     bound = margin_bound(problem.n, squared_norm, squared_bias=squared_bias)
     with np.errstate(invalid="ignore"):

@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import nnls
 
 from layerpeel.frames import coherence_floor, orthoplex, simplex_etf
+from layerpeel.problem.options import need_integer
 
 __all__ = ["OneVsRest", "OneVsRestBound", "one_vs_rest_bound", "one_vs_rest_margin", "softmax_code"]
 
@@ -136,8 +137,4 @@ def _nearest(points: Float[np.ndarray, "d m"]) -> Float[np.ndarray, "m"]:
 
 
 def _admit(K: Any, d: Any) -> tuple[int, int]:
-    if isinstance(K, bool) or not isinstance(K, int | np.integer) or K < 2:
-        raise ValueError(f"need an integer K >= 2, got K={K!r}")
-    if isinstance(d, bool) or not isinstance(d, int | np.integer) or d < 1:
-        raise ValueError(f"need an integer d >= 1, got d={d!r}")
-    return int(K), int(d)
+    return need_integer("K", K, least=2), need_integer("d", d, least=1)

@@ -10,7 +10,6 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from layerpeel.certify.escape import Escape, escape
@@ -19,6 +18,7 @@ from layerpeel.certify.logit_loss import LogitLoss
 from layerpeel.certify.sphere import admit_point
 from layerpeel.certify.sphere_descent import descend_on_sphere, newton_on_sphere
 from layerpeel.problem import Problem, State
+from layerpeel.problem.options import need_integer, need_not_negative
 from layerpeel.progress import progress_bar
 
 __all__ = ["PolishEnd", "Polished", "polish"]
@@ -105,14 +105,14 @@ def polish(
     Raises:
         ValueError: as :func:`layerpeel.escape`, or for rounds < 1.
     """
-    if isinstance(rounds, bool) or not isinstance(rounds, int | np.integer) or rounds < 1:
-        raise ValueError(f"need an integer rounds >= 1, got rounds={rounds!r}")
+    rounds = need_integer("rounds", rounds, least=1)
+    tol = None if tol is None else need_not_negative("tol", tol)
     loss, start = LogitLoss(problem), admit_point(problem, state)
     threads = 1 if problem.K * problem.d * problem.N < SMALL else None
     with threadpool_limits(limits=threads, user_api="blas"):
         course = _Course(loss, start, tol)
-        with progress_bar(int(rounds), "rounds", shown=progress) as show:
-            outcome = course.run(int(rounds), show)
+        with progress_bar(rounds, "rounds", shown=progress) as show:
+            outcome = course.run(rounds, show)
         return course.result(outcome)
 
 

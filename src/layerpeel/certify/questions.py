@@ -30,7 +30,8 @@ def escape(problem: Problem, state: State, *, tol: float | None = None) -> Escap
             what rounding makes of it).
 
     Raises:
-        ValueError: for a problem with a constraint, a loss that is not convex, a state that does not fit, or tol < 0.
+        ValueError: for a problem with a constraint, a loss that is not convex, a state that does not fit, or
+            a tol that is not finite or < 0.
     """
     return ridge_escape(problem, state, tol=tol) if _has_ridge(problem) else sphere_escape(problem, state, tol=tol)
 

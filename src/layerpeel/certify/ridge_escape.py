@@ -33,6 +33,7 @@ from layerpeel.certify.singular import top_singular_triple
 from layerpeel.certify.spectrum import Lanczos
 from layerpeel.problem import Problem, Ridge, State
 from layerpeel.problem.boundary import admit
+from layerpeel.problem.problem import need_problem
 
 __all__ = ["RidgeCase", "RidgeEscape", "ridge_escape"]
 
@@ -108,7 +109,8 @@ def ridge_escape(problem: Problem, state: State, *, tol: float | None = None) ->
         tol: the part of the objective by which an optimal point may exceed the optimum; 1e-10 if not given.
 
     Raises:
-        ValueError: for another problem, a loss that is not convex, a state that does not fit, a seed axis, or tol < 0.
+        ValueError: for another problem, a loss that is not convex, a state that does not fit or is too large, a seed
+            axis, or a tol that is not finite or < 0.
     """
     ridge = _admit_ridge(problem)
     with threadpool_limits(limits=1, user_api="blas"):
@@ -127,8 +129,7 @@ def ridge_escape(problem: Problem, state: State, *, tol: float | None = None) ->
 
 
 def _admit_ridge(problem: Problem) -> Ridge:
-    if not isinstance(problem, Problem):
-        raise ValueError(f"need a layerpeel.Problem, got {type(problem).__name__}")
+    need_problem(problem)
     ridge = problem.regulariser
     if not isinstance(ridge, Ridge) or not (float(ridge.lam_W) > 0 and float(ridge.lam_H) > 0):
         raise ValueError(f"need a layerpeel.Ridge with lam_W > 0 and lam_H > 0 to escape in, got {ridge!r}")

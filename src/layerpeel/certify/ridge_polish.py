@@ -18,6 +18,8 @@ from threadpoolctl import threadpool_limits
 from layerpeel.certify.flat_objective import FlatObjective
 from layerpeel.certify.ridge_escape import RidgeEscape, ridge_escape
 from layerpeel.problem import Problem, State
+from layerpeel.problem.boundary import admit
+from layerpeel.problem.options import need_integer
 from layerpeel.progress import progress_bar
 
 __all__ = ["RidgeEnd", "RidgePolished", "ridge_polish"]
@@ -99,11 +101,10 @@ def ridge_polish(
     Raises:
         ValueError: as ``ridge_escape``, or for rounds < 1.
     """
-    if isinstance(rounds, bool) or not isinstance(rounds, int | np.integer) or rounds < 1:
-        raise ValueError(f"need an integer rounds >= 1, got rounds={rounds!r}")
-    first = ridge_escape(problem, state, tol=tol)
-    with threadpool_limits(limits=1, user_api="blas"), progress_bar(int(rounds), "rounds", shown=progress) as show:
-        return _polish(FlatObjective(problem), state, first, tol, int(rounds), show)
+    rounds = need_integer("rounds", rounds, least=1)
+    first, state = ridge_escape(problem, state, tol=tol), admit(problem, state)
+    with threadpool_limits(limits=1, user_api="blas"), progress_bar(rounds, "rounds", shown=progress) as show:
+        return _polish(FlatObjective(problem), state, first, tol, rounds, show)
 
 
 def _polish(

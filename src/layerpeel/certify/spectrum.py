@@ -10,12 +10,14 @@ is not orthogonal to its eigenvector. Lanczos does not count multiplicities; the
 """
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import eigh
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+
+from layerpeel.problem.options import need_integer, number
 
 __all__ = ["Lanczos", "Operator", "Pair", "dense_eigenpairs", "start_vector"]
 
@@ -82,10 +84,18 @@ class Lanczos:
     Attributes:
         tolerance: wanted residual over the norm of the operator.
         products: most products a pair.
+
+    Raises:
+        ValueError: for a tolerance that is not from 1e-14 to 1, products < 1.
     """
 
-    tolerance: float
-    products: int
+    tolerance: Any
+    products: Any
+
+    def __post_init__(self) -> None:
+        if not 1e-14 <= number(self.tolerance) < 1:
+            raise ValueError(f"need 1e-14 <= tolerance < 1, got tolerance={self.tolerance!r}")
+        need_integer("products", self.products, least=1)
 
     def lowest(self, operator: Operator, start: Float[np.ndarray, "m"], *, norm: float) -> Pair:
         """The lowest pair, from ``start``, for an operator of about this ``norm``: the last one that converged."""

@@ -6,9 +6,9 @@ Its tangent space at theta is Definition 3.2 of Ji et al. 2022, {phi : <theta, p
 import numpy as np
 
 from layerpeel.problem import Problem, State
-from layerpeel.problem.boundary import admit, has_seed_axis
+from layerpeel.problem.boundary import admit_one
 
-__all__ = ["admit_point", "onto_sphere", "tangent"]
+__all__ = ["MOST", "admit_point", "onto_sphere", "tangent"]
 
 LEAST, MOST = 1e-100, 1e100
 """Squared radii between which squares and products of float64 neither vanish nor overflow."""
@@ -30,9 +30,7 @@ def admit_point(problem: Problem, state: State) -> State:
     Raises:
         ValueError: for a state that does not fit the problem, a seed axis, theta = 0, or a norm out of range.
     """
-    state = admit(problem, state)
-    if has_seed_axis(state):
-        raise ValueError(f"need one state at a time, without a seed axis, got {len(state.W)} seeds")
+    state = admit_one(problem, state)
     with np.errstate(over="ignore", under="ignore"):
         rho2 = float(state.squared_norm)
     if not LEAST <= rho2 <= MOST:

@@ -32,6 +32,8 @@ from jaxtyping import Bool, Float
 from rich.console import Console
 from rich.table import Table
 
+from layerpeel.sampling import number_vector
+
 __all__ = ["Exponent", "Rates", "rates"]
 
 NOT_POWERS = frozenset(
@@ -99,6 +101,8 @@ class Rates:
         return self.points
 
     def __getitem__(self, field: str) -> Exponent:
+        if field not in self.exponents:
+            raise ValueError(f"need one of the fields {', '.join(self.exponents)}, got {field!r}")
         return self.exponents[field]
 
     def pairs(self) -> dict[str, tuple[float, float]]:
@@ -172,8 +176,8 @@ def _fields(metrics: Any) -> dict[str, Float[np.ndarray, "seed record"]]:
     return {name: values for name, values in (gaps | recorded).items() if name not in NOT_POWERS}
 
 
-def _points(metrics: Any, variable: str) -> Float[np.ndarray, "record"]:
-    if variable not in VARIABLES:
+def _points(metrics: Any, variable: Any) -> Float[np.ndarray, "record"]:
+    if not isinstance(variable, str) or variable not in VARIABLES:
         raise ValueError(f"need variable to be one of {', '.join(VARIABLES)}, got {variable!r}")
     if variable not in metrics.coords:
         raise ValueError(f"need metrics with the coordinate {variable}, got {sorted(map(str, metrics.coords))}")
@@ -200,8 +204,8 @@ def _last_half(points: Float[np.ndarray, "record"]) -> tuple[float, float]:
 
 
 def _interval(window: Any, name: str) -> tuple[float, float]:
-    ends = np.asarray(window, dtype=np.float64)
-    if ends.shape != (2,) or not ends[0] < ends[1]:
+    ends = number_vector(window)
+    if ends is None or len(ends) != 2 or not ends[0] < ends[1]:
         raise ValueError(f"need a window (low, high) of {name} with low < high, got {window}")
     return float(ends[0]), float(ends[1])
 

@@ -37,7 +37,6 @@ __all__ = [
     "field",
     "flatten",
     "linearized",
-    "log_time_of",
     "tau_of",
     "unflatten",
 ]
@@ -76,12 +75,6 @@ def clock_of(problem: Problem) -> Clock:
 def tau_of(log_time: Any) -> Any:
     """tau = log(1 + t) of log t."""
     return np.logaddexp(0.0, log_time)
-
-
-def log_time_of(tau: Any) -> Any:
-    """log t of tau = log(1 + t)."""
-    with np.errstate(divide="ignore"):
-        return tau + np.log(-np.expm1(-np.asarray(tau)))
 
 
 def flatten(state: State, tau: float) -> Float[np.ndarray, "m"]:

@@ -24,6 +24,8 @@ from layerpeel.dynamics.trajectory import Trajectory, title
 from layerpeel.problem import Problem, State
 from layerpeel.problem import objective as pure
 from layerpeel.problem.boundary import admit, has_seed_axis, with_seed_axis
+from layerpeel.problem.options import need_positive
+from layerpeel.problem.problem import need_problem
 from layerpeel.progress import progress_bar
 from layerpeel.sampling import dataset, log_times, record_steps
 
@@ -71,8 +73,7 @@ def descend(
         ValueError: for a state that does not fit the problem, steps < 0, time_step <= 0, impossible records, or a
             checkpoint of another run.
     """
-    if not isinstance(problem, Problem):
-        raise ValueError(f"need a layerpeel.Problem, got {type(problem).__name__}")
+    need_problem(problem)
     start = admit(problem, state)
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or not 0 <= steps <= MOST_STEPS:
         raise ValueError(f"need an integer 0 <= steps <= {MOST_STEPS:,}, got steps={steps!r}")
@@ -80,8 +81,7 @@ def descend(
         raise ValueError(f"need noise to be a layerpeel.GradientNoise or None, got {noise!r}")
     if not isinstance(optimizer, optax.GradientTransformation):
         raise ValueError(f"need an optax transformation, got {optimizer!r}")
-    if not (np.isfinite(time_step) and time_step > 0):
-        raise ValueError(f"need time_step > 0 and finite, got time_step={time_step}")
+    time_step = need_positive("time_step", time_step)
     points = record_steps(record, int(steps))
     path = checkpoint_path(checkpoint)
     recorder = Recorder(problem, with_seed_axis(start), keep_states=keep_states)

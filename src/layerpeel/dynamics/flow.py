@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from layerpeel.dynamics.all_flows import follow_all
 from layerpeel.dynamics.checkpoint import checkpoint_path
 from layerpeel.dynamics.single_flow import SingleFlow
 from layerpeel.dynamics.trajectory import Trajectory
 from layerpeel.problem import Problem, State
-from layerpeel.problem.boundary import admit, evaluate, has_seed_axis
+from layerpeel.problem.boundary import admit_in_set, has_seed_axis
+from layerpeel.problem.options import need_integer, need_positive, number
+from layerpeel.problem.problem import need_problem
 from layerpeel.progress import progress_bar
 from layerpeel.sampling import record_times
 
@@ -31,8 +31,6 @@ FARTHEST = 1e7
 """log t: all of 26 flows tried got to 6e6, 23 to 1e7, and with K=5, n=10, d=20 the integrator stalls before 2e7."""
 FINEST = 1e-15
 """The finest relative tolerance."""
-IN_SET = 1e-9
-"""How far from the set of a constraint a start may be, relative to its norm."""
 
 
 def flow(
@@ -84,48 +82,24 @@ def flow(
             end, an end that is out of reach or before ``since``, tolerances that are not positive or finer than
             float64, records that are impossible or all beyond where the flow stalls, or a checkpoint of another flow.
     """
-    if not isinstance(problem, Problem):
-        raise ValueError(f"need a layerpeel.Problem, got {type(problem).__name__}")
+    need_problem(problem)
     if not problem.loss.smooth:
         raise ValueError(
             f"need a loss with a continuous gradient for its flow (layerpeel.descend takes any), got {problem.loss!r}"
         )
-    start = _in_set(problem, admit(problem, state))
+    start = admit_in_set(problem, state)
     until = _end(log_time, loglog_time, time)
-    for name, value in (("rtol", rtol), ("atol", atol)):
-        if not (_is_number(value) and np.isfinite(value) and value > 0):
-            raise ValueError(f"need {name} > 0 and finite, got {name}={value!r}")
+    rtol, atol = need_positive("rtol", rtol), need_positive("atol", atol)
     if rtol < FINEST:
         raise ValueError(f"need rtol >= {FINEST:g}, the rounding of float64, got rtol={rtol}")
-    if not _is_number(since):
-        raise ValueError(f"need since to be a number, got since={since!r}")
+    since = _need_number("since", since)
     need_reachable(problem, until, since=since)
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
-        raise ValueError(f"need workers >= 1, got workers={workers!r}")
+    workers = None if workers is None else need_integer("workers", workers, least=1)
     points = record_times(record, since, until)
     path = checkpoint_path(checkpoint)
     one = SingleFlow(problem, points, since=since, rtol=rtol, atol=atol, keep_states=keep_states)
     seeds = len(start.W) if has_seed_axis(start) else 1
     return follow_all(one, start, workers, path, progress_bar(seeds * len(points), "records", shown=progress))
-
-
-def _in_set(problem: Problem, start: State) -> State:
-    """``start`` without its rounding off the set of the constraint."""
-    if problem.constraint is None:
-        return start
-    nearest = evaluate(_nearest, problem, start)
-    far, size = (float(np.max(np.sqrt(x.squared_norm))) for x in (start - nearest, nearest))
-    if not far <= IN_SET * size:
-        raise ValueError(
-            "need a state in the set of the problem's constraint (problem.constraint.project(state) is the nearest), "
-            f"got one at a distance of {far:.3g}"
-        )
-    return nearest
-
-
-def _nearest(problem: Problem, state: State) -> State:
-    assert problem.constraint is not None
-    return problem.constraint.project(state)
 
 
 def _end(log_time: Any, loglog_time: Any, time: Any) -> float:
@@ -134,18 +108,19 @@ def _end(log_time: Any, loglog_time: Any, time: Any) -> float:
     if len(ends) != 1:
         raise ValueError(f"need one of {', '.join(given)}, got {' and '.join(ends) or 'none'}")
     ((name, value),) = ends.items()
-    if not _is_number(value):
-        raise ValueError(f"need {name} to be a number, got {name}={value!r}")
-    if name == "time" and not value > 0:
+    end = _need_number(name, value)
+    if name == "time" and not end > 0:
         raise ValueError(f"need time > 0, got time={value}")
     if name == "loglog_time":
-        return math.exp(min(float(value), 700.0))
-    return math.log(value) if name == "time" else float(value)
+        return math.exp(min(end, 700.0))
+    return math.log(value) if name == "time" else end
 
 
-def _is_number(value: Any) -> bool:
-    """Whether ``value`` is a real number, infinite or not."""
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and not math.isnan(value)
+def _need_number(name: str, value: Any) -> float:
+    """``value`` as a float, infinite or not, after checking that it is a real number."""
+    if math.isnan(number(value)):
+        raise ValueError(f"need {name} to be a number, got {name}={value!r}")
+    return number(value)
 
 
 def need_reachable(problem: Problem, until: float, *, since: float = -math.inf) -> None:

@@ -28,8 +28,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
+
+from layerpeel.problem.options import need_positive, need_switch
 
 __all__ = ["normalized", "on_log_loss"]
 
@@ -74,14 +75,13 @@ def normalized(
             steps and leaves norms, angles and self-duality oscillating.
 
     Raises:
-        ValueError: for c <= 0, friction <= 0; on an update outside ``descend``, or without the parameters.
+        ValueError: for c <= 0, friction <= 0, a momentum that is no bool; on an update outside ``descend``, or without
+            the parameters.
     """
-    for name, value in (("c", c), ("friction", friction)):
-        if value is None and name == "c":
-            continue
-        if not isinstance(value, int | float | np.number) or not 0 < value < np.inf:
-            raise ValueError(f"need {name} > 0 and finite, got {name}={value!r}")
-    parts = [on_log_loss(), *([_momentum(friction)] if momentum else []), _over_squared_norm(c)]
+    c = None if c is None else need_positive("c", c)
+    friction = need_positive("friction", friction)
+    gathered = [_momentum(friction)] if need_switch("momentum", momentum) else []
+    parts = [on_log_loss(), *gathered, _over_squared_norm(c)]
     return optax.GradientTransformationExtraArgs(*optax.chain(*parts))
 
 

@@ -70,7 +70,10 @@ def not_problem_5(problem: "Problem") -> str | None:
         if getattr(problem, name) is not None:
             return f"need a problem without {name}: problem (5) belongs to the unconstrained model, got one with"
     if not problem.loss.vanishes:
-        return f"need an exponential-tailed loss, whose descent separates as problem (5), got {problem.loss!r}"
+        return (
+            "need a loss that falls to 0 exponentially, so that its descent separates as problem (5), and knows its "
+            f"logarithm (a layerpeel.ExponentialTailed, with log_value), got {problem.loss!r}"
+        )
     return None
 
 

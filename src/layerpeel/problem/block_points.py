@@ -13,31 +13,33 @@ c = 2C^2. Blocks of one class have c = 0, no logits at all.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import brentq
 
 from layerpeel.frames import simplex_etf
 from layerpeel.problem.losses import CrossEntropy
+from layerpeel.problem.options import need_positive
+from layerpeel.problem.problem import Problem, need_problem
 from layerpeel.problem.state import State
-
-if TYPE_CHECKING:
-    from layerpeel.problem.problem import Problem
 
 __all__ = ["block_point"]
 
+LEAST = 1e-290
+"""The least rho2."""
 
-def block_point(problem: "Problem", blocks: Sequence[int], *, rho2: float) -> State:
+
+def block_point(problem: Problem, blocks: Sequence[int], *, rho2: float) -> State:
     """The critical point on the sphere |W|^2 + |H|^2 = rho2 whose classes fall into consecutive ``blocks``, by size.
 
     Raises:
         ValueError: for a loss other than cross-entropy, unequal class sizes, a bias, a regulariser or constraint, block
-            sizes that are not K classes in all or are all 1, d < sum of (m - 1), or rho2 <= 0.
+            sizes that are not K classes in all or are all 1, d < sum of (m - 1), or rho2 <= 0 or
+            so small that its square root underflows.
     """
-    sizes = _admit(problem, blocks)
-    if not (isinstance(rho2, int | float | np.number) and np.isfinite(rho2) and rho2 > 0):
-        raise ValueError(f"need rho2 > 0 and finite, got rho2={rho2!r}")
+    sizes, rho2 = _admit(problem, blocks), need_positive("rho2", rho2)
+    if rho2 < LEAST:
+        raise ValueError(f"need rho2 >= {LEAST:g}, below which the squares of its entries underflow, got rho2={rho2:g}")
     W = np.zeros((problem.K, problem.d))
     row = column = 0
     for m, c in zip(sizes, _own_logits(problem, sizes, rho2), strict=True):
@@ -48,7 +50,7 @@ def block_point(problem: "Problem", blocks: Sequence[int], *, rho2: float) -> St
     return State(n**0.25 * W, np.repeat(W.T / n**0.25, n, axis=1))
 
 
-def _own_logits(problem: "Problem", sizes: tuple[int, ...], rho2: float) -> np.ndarray:
+def _own_logits(problem: Problem, sizes: tuple[int, ...], rho2: float) -> np.ndarray:
     """c of every block: the same lam in all, and rho2 in all."""
     K, root = problem.K, np.sqrt(problem.n[0])
     first = next(m for m in sizes if m > 1)
@@ -58,7 +60,7 @@ def _own_logits(problem: "Problem", sizes: tuple[int, ...], rho2: float) -> np.n
         return np.array([_logit_at(K, m, level, first, c) for m in sizes])
 
     def excess(c: float) -> float:
-        return float(2 * root * np.dot(sizes, logits(c)) - rho2)
+        return float(np.dot(sizes, logits(c) / (rho2 / (2 * root)))) - 1
 
     most = rho2 / (2 * root * first) * (1 + 1e-9)
     return logits(brentq(excess, 0.0, most, xtol=1e-300, rtol=1e-15))
@@ -70,7 +72,7 @@ def _logit_at(K: int, m: int, level: float, first: int, c: float) -> float:
         return c if m == first else 0.0
 
     def gap(x: float) -> float:
-        return _log_multiplier(K, m, x) - level
+        return _log_multiplier(K, m, x) / -level + 1
 
     top = c
     while gap(top) > 0:
@@ -89,7 +91,8 @@ def _log_multiplier(K: int, m: int, c: float) -> float:
     return float(np.logaddexp(np.log(m) + other, rest) - log_S)
 
 
-def _admit(problem: "Problem", blocks: Sequence[int]) -> tuple[int, ...]:
+def _admit(problem: Problem, blocks: Sequence[int]) -> tuple[int, ...]:
+    need_problem(problem)
     if problem.loss != CrossEntropy() or not problem.balanced or problem.bias:
         raise ValueError("need cross-entropy, equal class sizes and no bias for block points, got another problem")
     if problem.regulariser is not None or problem.constraint is not None:

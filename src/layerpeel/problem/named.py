@@ -8,6 +8,7 @@ import numpy as np
 
 from layerpeel.problem.constraints import NonNegative, NormBalls, OutputBall, Spheres
 from layerpeel.problem.losses import CrossEntropy, Loss, SquaredError
+from layerpeel.problem.options import need_positive, need_switch
 from layerpeel.problem.problem import Problem
 from layerpeel.problem.regularisers import Ridge
 
@@ -37,7 +38,7 @@ def lpm(
 
     Equation (1) of Ji et al. 2022, |W|^2/2 <= C1 and |H|^2/2 <= C2, is E_W = 2 C1/K, E_H = 2 C2/(K n).
     """
-    bounds = [_positive(name, value) for name, value in (("E_W", E_W), ("E_H", E_H))]
+    bounds = [need_positive(name, value) for name, value in (("E_W", E_W), ("E_H", E_H))]
     free = Problem(K=K, n=n, d=d, loss=loss or CrossEntropy(), reduction=reduction)
     balls = NormBalls(K * bounds[0], *_feature_ball(free, bounds[1]))
     return Problem(K, free.n, d, free.loss, constraint=balls, reduction=reduction)
@@ -49,16 +50,16 @@ def sphere(K: int, n: Sizes, d: int, tau: float, *, tied: bool = False, reductio
     Here |w_k| = |h_i| = sqrt(tau). ``tied`` is their model, n = 1 and W = H': sum_i log(1 + sum_{j != i} exp(tau(<u_i,
     u_j> - 1))); without it classifiers and features are free of each other.
     """
-    radius = math.sqrt(_positive("tau", tau))
+    radius = math.sqrt(need_positive("tau", tau))
     free = Problem(K=K, n=n, d=d, reduction=reduction)
-    if tied and free.N != K:
+    if need_switch("tied", tied) and free.N != K:
         raise ValueError(f"need n = 1 for tied vectors, W = H', got n={n}")
     return Problem(K, free.n, d, constraint=Spheres(radius, tied), reduction=reduction)
 
 
 def output_ball(K: int, R: float, *, n: Sizes = 1, reduction: Reduction = "mean") -> Problem:
     """Logits in a ball, Wojtowytsch and E 2020: mean cross-entropy over z_i in R^K, |z_i| <= R. W = I and H = Z."""
-    return Problem(K=K, n=n, d=K, constraint=OutputBall(_positive("R", R)), reduction=reduction)
+    return Problem(K=K, n=n, d=K, constraint=OutputBall(need_positive("R", R)), reduction=reduction)
 
 
 def ufm(
@@ -77,8 +78,8 @@ def ufm(
 
     ``lam_b`` None: no bias; 0: a free one. ``nonneg``: features >= 0, as behind a ReLU.
     """
-    ridge = Ridge(_positive("lam_W", lam_W), _positive("lam_H", lam_H), _bias_weight(lam_b))
-    constraint = NonNegative() if nonneg else None
+    ridge = Ridge(need_positive("lam_W", lam_W), need_positive("lam_H", lam_H), _bias_weight(lam_b))
+    constraint = NonNegative() if need_switch("nonneg", nonneg) else None
     return Problem(K, n, d, loss or CrossEntropy(), ridge, constraint, reduction, bias=lam_b is not None)
 
 
@@ -110,7 +111,7 @@ def deep_ufm(
     K: int, n: Sizes, d: int, depth: int, lam: float, *, loss: Loss | None = None, reduction: Reduction = "mean"
 ) -> Problem:
     """Deep unconstrained features: ``depth`` factors W M_1 .. M_{depth-2} H of weight lam each; depth 2 is ``ufm``."""
-    weight = _positive("lam", lam)
+    weight = need_positive("lam", lam)
     ridge = Ridge(weight, weight, lam_hidden=weight)
     return Problem(K, n, d, loss or CrossEntropy(), ridge, reduction=reduction, depth=depth)
 
@@ -122,14 +123,8 @@ def _feature_ball(problem: Problem, E_H: float) -> tuple[float, Any]:
     return E_H, 1 / (problem.K * np.repeat(np.asarray(problem.n, dtype=np.float64), problem.n))
 
 
-def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < math.inf:
-        raise ValueError(f"need {name} > 0 and finite, got {name}={value!r}")
-    return float(value)
-
-
 def _weight(name: str, value: Any) -> float:
-    return 0.0 if isinstance(value, int | float) and value == 0 else _positive(name, value)
+    return 0.0 if isinstance(value, int | float) and value == 0 else need_positive(name, value)
 
 
 def _bias_weight(lam_b: Any) -> float:

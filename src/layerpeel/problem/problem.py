@@ -10,14 +10,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from layerpeel.problem import objective as pure
-from layerpeel.problem.boundary import evaluate
+from layerpeel.problem.boundary import evaluate, onto_set
 from layerpeel.problem.constraints import Constraint
 from layerpeel.problem.losses import CrossEntropy, Loss
 from layerpeel.problem.optima import Optimum, optimum
+from layerpeel.problem.options import need_integer, need_not_negative, need_switch
 from layerpeel.problem.regularisers import Regulariser
 from layerpeel.problem.state import State
 
-__all__ = ["Problem"]
+__all__ = ["Problem", "need_problem"]
 
 REDUCTIONS = ("mean", "sum")
 
@@ -47,7 +48,8 @@ class Problem:
         depth: number of factors of the logits, 2 for W and H alone.
 
     Raises:
-        ValueError: for K < 2, d < 1, depth < 2, a class size < 1, class sizes that are not K, an unknown reduction.
+        ValueError: for K < 2, d < 1, depth < 2, a class size < 1, class sizes that are not K, an unknown reduction,
+            a bias that is no bool.
     """
 
     K: int
@@ -61,9 +63,10 @@ class Problem:
     depth: int = 2
 
     def __post_init__(self) -> None:
-        _need_integer("K", self.K, least=2)
-        _need_integer("d", self.d, least=1)
-        _need_integer("depth", self.depth, least=2)
+        need_integer("K", self.K, least=2)
+        need_integer("d", self.d, least=1)
+        need_integer("depth", self.depth, least=2)
+        object.__setattr__(self, "bias", need_switch("bias", self.bias))
         object.__setattr__(self, "n", _class_sizes(self.K, self.n))
         if self.reduction not in REDUCTIONS:
             raise ValueError(f"need reduction to be one of {', '.join(REDUCTIONS)}, got {self.reduction!r}")
@@ -118,20 +121,13 @@ class Problem:
         Projected onto the constraint, where there is one. Several seeds give a leading seed axis; seed by seed the
         same numbers as one at a time.
         """
-        if not (isinstance(scale, int | float | np.number) and np.isfinite(scale) and scale >= 0):
-            raise ValueError(f"need scale >= 0 and finite, got scale={scale!r}")
-        if isinstance(seed, Iterable) and not isinstance(seed, str):
-            states = [self.init(one, scale=scale) for one in seed]
-            if not states:
-                raise ValueError("need at least one seed, got none")
-            return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
-        _need_integer("seed", seed, least=0)
-        rng = np.random.default_rng(seed)
-        shapes = self.shapes
-        W, H = (rng.normal(0.0, float(scale), shape) for shape in (shapes.W, shapes.H))
-        hidden = None if shapes.hidden is None else rng.normal(0.0, float(scale), shapes.hidden)
-        state = State(W, H, np.zeros(self.K) if self.bias else None, hidden)
-        return state if self.constraint is None else evaluate(_project, self, state)
+        scale = need_not_negative("scale", scale)
+        if not isinstance(seed, Iterable) or isinstance(seed, str | bytes) or getattr(seed, "ndim", 1) == 0:
+            return _start(self, seed, scale)
+        states = [_start(self, one, scale) for one in seed]
+        if not states:
+            raise ValueError("need at least one seed, got none")
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
 
     def objective(self, state: State) -> Any:
         """The objective: a float, or an array with one entry a seed."""
@@ -154,9 +150,20 @@ class Problem:
         return optimum(self, of, rho2=rho2)
 
 
-def _project(problem: Problem, state: State) -> State:
-    assert problem.constraint is not None
-    return problem.constraint.project(state)
+def need_problem(problem: Any) -> None:
+    """Raise for what is no :class:`Problem`."""
+    if not isinstance(problem, Problem):
+        raise ValueError(f"need a layerpeel.Problem, got {type(problem).__name__}")
+
+
+def _start(problem: Problem, seed: Any, scale: float) -> State:
+    """The start of one seed."""
+    rng = np.random.default_rng(need_integer("seed", seed, least=0))
+    shapes = problem.shapes
+    W, H = (rng.normal(0.0, scale, shape) for shape in (shapes.W, shapes.H))
+    hidden = None if shapes.hidden is None else rng.normal(0.0, scale, shapes.hidden)
+    state = State(W, H, np.zeros(problem.K) if problem.bias else None, hidden)
+    return state if problem.constraint is None else evaluate(onto_set, problem, state)
 
 
 def _class_sizes(K: int, n: int | Sequence[int]) -> tuple[int, ...]:
@@ -165,11 +172,4 @@ def _class_sizes(K: int, n: int | Sequence[int]) -> tuple[int, ...]:
     sizes = tuple(n) if isinstance(n, Iterable) else (n,) * K
     if len(sizes) != K:
         raise ValueError(f"need K = {K} class sizes, got {len(sizes)}")
-    for size in sizes:
-        _need_integer("n", size, least=1)
-    return tuple(int(size) for size in sizes)
-
-
-def _need_integer(name: str, value: Any, *, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"need {name} >= {least} and an integer, got {name}={value!r}")
+    return tuple(need_integer("n", size, least=1) for size in sizes)

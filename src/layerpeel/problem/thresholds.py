@@ -27,6 +27,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import brentq
 
+from layerpeel.problem.options import need_integer, need_positive, number
+
 __all__ = ["minority_collapse_threshold", "minority_collapse_weight"]
 
 LARGEST = 700.0
@@ -49,9 +51,9 @@ def minority_collapse_threshold(*, KA: int, KB: int, E_W: float, E_H: float) -> 
 
     Source: Fang, He, Long and Su 2021 (Theorem 5: collapse as R -> infinity; that R0 is finite, and its value: above).
     """
-    _need_integer("KA", KA, least=1)
-    _need_integer("KB", KB, least=2)
-    T = (KA + KB) * math.sqrt(_positive("E_W", E_W)) * math.sqrt(_positive("E_H", E_H))
+    need_integer("KA", KA, least=1)
+    need_integer("KB", KB, least=2)
+    T = (KA + KB) * math.sqrt(need_positive("E_W", E_W)) * math.sqrt(need_positive("E_H", E_H))
     point = _threshold_point(KA, KB, T)
     if point.a > LARGEST:
         raise ValueError(f"need E_W E_H small enough for a ratio in float64, got E_W={E_W!r}, E_H={E_H!r}")
@@ -77,12 +79,10 @@ def minority_collapse_weight(n: Sequence[int], *, label_smoothing: float = 0.0) 
     """
     if not isinstance(n, Sequence | np.ndarray) or len(n) < 2:
         raise ValueError(f"need n to be the class sizes, one int a class, got {n!r}")
-    for size in n:
-        _need_integer("n", size, least=1)
-    sizes = [int(size) for size in n]
+    sizes = [need_integer("n", size, least=1) for size in n]
     if sizes.count(min(sizes)) < 2:
         raise ValueError(f"need two classes or more of the least size, whose classifiers can coincide, got n={sizes}")
-    if not _is_real(label_smoothing) or not 0 <= label_smoothing < 1:
+    if not 0 <= number(label_smoothing) < 1:
         raise ValueError(f"need 0 <= label_smoothing < 1, got label_smoothing={label_smoothing!r}")
     return (1 - label_smoothing) * math.sqrt(min(sizes)) / sum(sizes)
 
@@ -119,18 +119,3 @@ def _threshold_point(KA: int, KB: int, T: float) -> _Point:
 
 def _root(f: Any, top: float) -> float:
     return float(brentq(f, 0.0, top, xtol=1e-300, rtol=1e-15))
-
-
-def _need_integer(name: str, value: Any, *, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"need {name} >= {least} and an integer, got {name}={value!r}")
-
-
-def _is_real(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
-
-
-def _positive(name: str, value: Any) -> float:
-    if not _is_real(value) or not 0 < value < math.inf:
-        raise ValueError(f"need {name} > 0 and finite, got {name}={value!r}")
-    return float(value)

@@ -1,8 +1,9 @@
 """All statements, and putting them to the test."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import ModuleType
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
@@ -74,7 +75,7 @@ def check(only: str | Sequence[str] | None = None, *, progress: bool = False) ->
     return claims
 
 
-def statements_of(only: str | Sequence[str] | None = None) -> list[Statement]:
+def statements_of(only: Any = None) -> list[Statement]:
     """The statements with these ids and those that these errata touch, in upper or lower case; all for None.
 
     Raises:
@@ -82,7 +83,7 @@ def statements_of(only: str | Sequence[str] | None = None) -> list[Statement]:
     """
     if only is None:
         return list(STATEMENTS)
-    names = [only] if isinstance(only, str) else only
+    names = list(only) if isinstance(only, Iterable) and not isinstance(only, str) else [only]
     wanted = {str(name).lower() for name in names}
     unknown = wanted - {name for statement in STATEMENTS for name in _names(statement)}
     for name in names:

@@ -17,6 +17,9 @@ __all__ = ["ExponentialTailed", "Loss"]
 class Loss(abc.ABC):
     """The loss of each sample. Subclass it with ``value`` alone, a pure function; ``convex = True`` if it is."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
     @abc.abstractmethod
     def value(self, Z: Float[Any, "K N"], Y: Float[Any, "K N"]) -> Float[Any, "N"]:
         """The losses at logits Z for one-hot labels Y, in jax.numpy operations."""

@@ -2,13 +2,12 @@
 
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from layerpeel.problem.constraints import NonNegative, NormBalls, OutputBall, Spheres
 from layerpeel.problem.losses import CrossEntropy, Focal, Hinge, SquaredError
 from layerpeel.problem.optima import bounded, deep, symmetric, unconstrained
 from layerpeel.problem.optima.convex_program import computed_optimum
 from layerpeel.problem.optima.optimum import Optimum
+from layerpeel.problem.options import need_positive
 from layerpeel.problem.regularisers import Ridge
 
 if TYPE_CHECKING:
@@ -74,10 +73,8 @@ def _of_unconstrained(problem: "Problem", of: str, rho2: float | None) -> Optimu
             "need rho2: without a norm the model has no minimum, only directions; "
             "optimum(rho2=...) answers on a sphere, optimum('separation') for the direction, got none"
         )
-    if not (isinstance(rho2, int | float | np.number) and np.isfinite(rho2) and rho2 > 0):
-        raise ValueError(f"need rho2 > 0 and finite, got rho2={rho2!r}")
     on_sphere = unconstrained.margin_on_sphere if of == "margin" else unconstrained.loss_on_sphere
-    return on_sphere(problem, float(rho2))
+    return on_sphere(problem, need_positive("rho2", rho2))
 
 
 def _of_deep(problem: "Problem") -> Optimum | None:
