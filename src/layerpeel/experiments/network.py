@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from layerpeel.experiments.experiment import Experiment, Finding
+from layerpeel.experiments.seeds import seed_range
 from layerpeel.networks.training.plan import Plan
 from layerpeel.records.provenance import provenance
 
@@ -111,7 +112,7 @@ class Network(Experiment):
         from layerpeel.networks.models.build import build_model
         from layerpeel.networks.training.train import train
 
-        plan, convention, seeds = self._plan(), preset(self.preset), self._seeds()
+        plan, convention, seeds = self._plan(), preset(self.preset), seed_range(self.first_seed, self.seeds)
         if not 0 < self.width <= WIDEST:
             raise ValueError(f"need 0 < width <= {WIDEST}, got width={self.width}")
         images = self._images()
@@ -146,13 +147,6 @@ class Network(Experiment):
 
     def _plan(self) -> Plan:
         return Plan(**{field.name: getattr(self, field.name) for field in fields(Plan)})
-
-    def _seeds(self) -> list[int]:
-        if self.seeds < 1:
-            raise ValueError(f"need seeds >= 1, got seeds={self.seeds}")
-        if not 0 <= self.first_seed < 2**31:
-            raise ValueError(f"need 0 <= first_seed < 2^31, got first_seed={self.first_seed}")
-        return list(range(self.first_seed, self.first_seed + self.seeds))
 
     def _images(self) -> "ImageSet":
         from layerpeel.networks import images
