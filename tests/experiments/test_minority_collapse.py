@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pressing import pressed
 
 import layerpeel as lp
 from layerpeel.experiments import MinorityCollapse, conduct, draw
@@ -44,9 +45,7 @@ def test_it_is_drawn_from_the_record_alone(kept, tmp_path):
 
 
 def test_an_interrupt_keeps_the_finished_ratios(tmp_path):
-    from pressing import pressed
-
-    with pressed("layerpeel.experiments.minority_collapse.progress_bar", at=1):
+    with pressed("layerpeel.experiments.cases.progress_bar", at=1):
         finding = MinorityCollapse(**SMALL).run(tmp_path / "checkpoint", progress=False)
     assert finding.summary["outcome"]["name"] == "INTERRUPTED"
     assert np.isfinite(finding.metrics.cosine[0]).all("seed").values.tolist() == [True, False, False]
