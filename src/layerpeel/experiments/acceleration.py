@@ -30,6 +30,7 @@ from layerpeel.experiments.cases import Answer, Solved, solve_cases
 from layerpeel.experiments.descents import answer, last_states, side_by_side
 from layerpeel.experiments.experiment import Experiment, Finding
 from layerpeel.experiments.seeds import seed_range
+from layerpeel.wording import counted
 
 if TYPE_CHECKING:
     import optax
@@ -206,7 +207,7 @@ def _describe(metrics: "xarray.Dataset") -> str:
     names = [str(name) for name in metrics["optimizer"].values]
     last = int(metrics["step"][-1])
     table = Table(
-        title=f"{metrics.attrs['title']}, {metrics.sizes['seed']} seeds: exponents p of steps^p",
+        title=f"{metrics.attrs['title']}, {counted(metrics.sizes['seed'], 'seed')}: exponents p of steps^p",
         caption=f"over {last / 10:.4g} <= steps <= {last:.4g}; ± standard error over seeds",
     )
     table.add_column("")

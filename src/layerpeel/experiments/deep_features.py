@@ -17,6 +17,7 @@ import numpy as np
 from layerpeel.experiments.cases import Answer, Numbers, solve_cases
 from layerpeel.experiments.experiment import Experiment, Finding
 from layerpeel.experiments.seeds import seed_range
+from layerpeel.wording import counted
 
 if TYPE_CHECKING:
     import xarray
@@ -162,7 +163,9 @@ def _threshold(K: int) -> float:
 
 
 def _describe(metrics: "xarray.Dataset", lam: float) -> str:
-    lines = [f"{metrics.sizes['start']} starts a case, weight {lam:g}; values over the weight, rank in brackets"]
+    lines = [
+        f"{counted(metrics.sizes['start'], 'start')} a case, weight {lam:g}; values over the weight, rank in brackets"
+    ]
     for K in metrics["classes"].values:
         of_K = metrics.sel(classes=K)
         lines += ["", f"K = {K}: pairs beat neural collapse iff F > {float(of_K['threshold']):.4f} (weight -> 0)"]

@@ -16,6 +16,7 @@ from layerpeel.experiments.cases import Answer, Solved, solve_cases
 from layerpeel.experiments.descents import answer, last_states, side_by_side
 from layerpeel.experiments.experiment import Experiment, Finding
 from layerpeel.experiments.seeds import seed_range
+from layerpeel.wording import counted
 
 if TYPE_CHECKING:
     import xarray
@@ -155,7 +156,7 @@ def _describe(metrics: "xarray.Dataset") -> str:
         f"steps to all < {COLLAPSED:g}": [_first(metrics.sel(model=name), _worst) for name in names],
         "steps to gap < 1e-6": [_first(metrics.sel(model=name), _relative_gap) for name in names],
     }
-    heading = f"{metrics.attrs['title']}, {metrics.sizes['seed']} seeds, medians after {last} steps"
+    heading = f"{metrics.attrs['title']}, {counted(metrics.sizes['seed'], 'seed')}, medians after {last} steps"
     lines = [heading, f"{'':24}" + "".join(f"{name:>18}" for name in names)]
     lines += [f"{label:24}" + "".join(f"{value:>18}" for value in values) for label, values in rows.items()]
     lines += [

@@ -18,6 +18,7 @@ from layerpeel.experiments.cases import Answer, Numbers, solve_cases
 from layerpeel.experiments.experiment import Experiment, Finding
 from layerpeel.experiments.seeds import seed_range
 from layerpeel.experiments.text_table import text_table
+from layerpeel.wording import counted
 
 if TYPE_CHECKING:
     import optax
@@ -205,7 +206,7 @@ def _minority(W: Float[np.ndarray, "seed K d"], KA: int) -> tuple[Float[np.ndarr
 def _describe(metrics: "xarray.Dataset") -> str:
     """A table for each K_A: cosines and losses beside the exact ones, and the threshold."""
     K, seeds = int(metrics.attrs["K"]), metrics.sizes["seed"]
-    parts = [f"{metrics.attrs['title']}; {seeds} seed{'s' * (seeds > 1)}, the largest deviation of any of them"]
+    parts = [f"{metrics.attrs['title']}; {counted(seeds, 'seed')}, the largest deviation of any of them"]
     for KA in metrics["majority"].values:
         one = metrics.sel(majority=KA)
         title = (

@@ -10,6 +10,7 @@ from layerpeel.experiments.experiment import Experiment, Finding
 from layerpeel.experiments.seeds import seed_range
 from layerpeel.networks.training.plan import Plan
 from layerpeel.records.provenance import provenance
+from layerpeel.wording import counted
 
 if TYPE_CHECKING:
     import xarray
@@ -217,7 +218,7 @@ def _zero_error(metrics: "xarray.Dataset") -> list[int | None]:
 
 def _describe(trained: "Trained", title: str, facts: dict[str, Any]) -> str:
     ranks = f"{facts['ranks']} processes of " if facts["ranks"] > 1 else ""
-    took = f"{trained.epochs} epochs in {trained.seconds:.1f} s"
+    took = f"{counted(trained.epochs, 'epoch')} in {trained.seconds:.1f} s"
     if trained.seconds:
         took += f", {facts['epochs_per_second']:.3g} a second, {facts['measuring_share']:.1%} of it measuring"
     first = ", ".join("none so far" if epoch is None else str(epoch) for epoch in facts["zero_error_epoch"])
@@ -225,7 +226,7 @@ def _describe(trained: "Trained", title: str, facts: dict[str, Any]) -> str:
         [
             title,
             f"{facts['source']}",
-            f"{trained.sentence} {took} on {facts['device']}, {ranks}{facts['torch_threads']} threads.",
+            f"{trained.sentence} {took} on {facts['device']}, {ranks}{counted(facts['torch_threads'], 'thread')}.",
             f"first recorded epoch without a training error: {first}",
             "",
             _table(trained.metrics),

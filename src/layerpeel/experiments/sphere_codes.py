@@ -22,6 +22,7 @@ from layerpeel.experiments.cases import Answer, Numbers, solve_cases
 from layerpeel.experiments.deep_features import distinct, numbers
 from layerpeel.experiments.experiment import Experiment, Finding
 from layerpeel.experiments.seeds import seed_range
+from layerpeel.wording import counted
 
 if TYPE_CHECKING:
     import xarray
@@ -188,7 +189,7 @@ def _padded(code: Float[np.ndarray, "d K"], most: int) -> Float[np.ndarray, "mos
 
 
 def _describe(metrics: "xarray.Dataset") -> str:
-    counts = f"{metrics.sizes['start']} starts a value, {metrics.sizes['code_start']} a code"
+    counts = f"{counted(metrics.sizes['start'], 'start')} a value, {metrics.sizes['code_start']} a code"
     lines = [
         f"{metrics.attrs['title']}; {counts}",
         f"{'':5} {'least loss found':>25} {'':>12} {'least /':>9} {'minima':>7}   {'one-vs-rest margin':>21}",

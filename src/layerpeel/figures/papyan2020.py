@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from layerpeel.figures.decades import number_decades
 from layerpeel.figures.errors import with_errors
 from layerpeel.figures.style import BLUE, GREY, RED, WIDTH, style
+from layerpeel.wording import counted
 
 __all__ = ["plot_papyan2020"]
 
@@ -93,9 +94,8 @@ def plot_papyan2020(metrics: Any, *, axes: Any = None) -> tuple[Figure, list[Axe
 
 
 def _page(metrics: Any) -> list[Axes]:
-    seeds = metrics.sizes["seed"]
     figure = Figure(figsize=(WIDTH * 1.2, 4.4), layout="constrained")
-    heading = f"{metrics.attrs.get('title', '')}; {seeds} seed{'s' * (seeds > 1)}"
+    heading = f"{metrics.attrs.get('title', '')}; {counted(metrics.sizes['seed'], 'seed')}"
     figure.suptitle(textwrap.fill(heading, LINE), fontsize="medium")
     return list(np.ravel(figure.subplots(2, 3, sharex=True)))
 
