@@ -6,6 +6,7 @@ import pytest
 import layerpeel as lp
 from layerpeel.experiments import LossComparison, conduct, draw
 from layerpeel.experiments.descents import side_by_side
+from layerpeel.experiments.drawing import _figures
 
 SMALL = {"losses": "cross-entropy,squared error,hinge", "steps": 3000, "seeds": 2, "records": 12}
 SMOOTH = ["cross-entropy", "squared error"]
@@ -75,6 +76,14 @@ def test_a_run_that_diverged_is_nan_after_its_end(kept):
 
 def test_it_is_drawn_from_the_record_alone(kept, tmp_path):
     assert [path.name for path in draw(kept, tmp_path)] == ["loss-comparison.png"]
+    axes = _figures(kept)["loss-comparison"].axes
+    for ax, field in zip(
+        axes, ("within_class_variation", "mean_angle_gap", "duality_gap", "objective_gap"), strict=True
+    ):
+        for line, name in zip(ax.get_lines(), kept.metrics["model"].values, strict=True):
+            assert line.get_label() == name
+            median = np.maximum(kept.metrics[field].sel(model=name).median("seed"), 1e-14)
+            np.testing.assert_array_equal(line.get_xydata().T, [kept.metrics["step"], median])
 
 
 @pytest.mark.parametrize(

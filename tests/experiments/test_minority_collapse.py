@@ -6,6 +6,7 @@ from pressing import pressed
 
 import layerpeel as lp
 from layerpeel.experiments import MinorityCollapse, conduct, draw
+from layerpeel.experiments.drawing import _figures
 
 SMALL = {"K": 4, "majorities": "2", "d": 4, "E_H": 1.0, "ratios": 3, "steps": 2000, "seeds": 2, "learning_rate": 1.0}
 
@@ -42,6 +43,12 @@ def test_the_table_has_the_numbers_and_the_threshold(kept):
 
 def test_it_is_drawn_from_the_record_alone(kept, tmp_path):
     assert [path.name for path in draw(kept, tmp_path)] == ["minority-collapse.png"]
+    metrics = kept.metrics.sel(majority=2)
+    curve, *dots, threshold = _figures(kept)["minority-collapse"].axes[0].get_lines()[:4]
+    np.testing.assert_array_equal(curve.get_xydata().T, [metrics["curve_ratio"], metrics["curve_cosine"]])
+    for seed, line in enumerate(dots):
+        np.testing.assert_array_equal(line.get_xydata().T, [metrics["ratio"], metrics["cosine"].sel(seed=seed)])
+    assert set(threshold.get_xdata()) == {float(metrics["threshold"])}
 
 
 def test_an_interrupt_keeps_the_finished_ratios(tmp_path):
