@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "layerpeel"
-GROUND = {"files", "rings", "progress", "outcome", "sampling", "frames", "separation"}
+GROUND = {"files", "rings", "progress", "outcome", "sampling", "frames", "separation", "wording"}
 ALLOWED = {
     **dict.fromkeys(GROUND, GROUND),
     "problem": GROUND,

@@ -8,6 +8,7 @@ import pytest
 import layerpeel as lp
 from layerpeel import dynamics
 from layerpeel.experiments import Acceleration, conduct, draw
+from layerpeel.experiments.drawing import _figures
 from layerpeel.outcome import Outcome
 
 SMALL = {"K": 3, "n": 2, "d": 4, "steps": 300, "seeds": 2, "records": 10, "optimizers": "plain,momentum:4,adam:0.01"}
@@ -18,6 +19,10 @@ def kept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "acceleration"
     conduct(Acceleration(**SMALL), folder, progress=False)
     return lp.read_record(folder)
+
+
+def curves(ax):
+    return [line for line in ax.get_lines() if not line.get_label().startswith("_")]
 
 
 def test_every_optimiser_has_its_records(kept):
@@ -35,6 +40,12 @@ def test_plain_is_normalised_descent_with_the_same_constant(kept):
 
 def test_it_is_drawn_from_the_record_alone(kept, tmp_path):
     assert [path.name for path in draw(kept, tmp_path)] == ["acceleration.png"]
+    for ax, field in zip(
+        _figures(kept)["acceleration"].axes[1:3], ("within_class_variation", "duality_gap"), strict=True
+    ):
+        for name, line in zip(kept.metrics["optimizer"].values, curves(ax), strict=True):
+            median = kept.metrics[field].sel(optimizer=name).median("seed")
+            np.testing.assert_allclose(line.get_ydata(), median, rtol=1e-14)
 
 
 @pytest.mark.parametrize("n", [10, (20, 10, 5, 2, 1)], ids=str)

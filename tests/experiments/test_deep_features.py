@@ -6,6 +6,7 @@ import pytest
 import layerpeel as lp
 from layerpeel.dynamics.minimise import minimise
 from layerpeel.experiments import DeepFeatures, conduct, draw
+from layerpeel.experiments.drawing import _figures
 from layerpeel.problem.objective import features
 
 SMALL = {"classes": "4", "depths": "3,4", "scales": "0.3", "seeds": 6}
@@ -61,6 +62,15 @@ def test_the_table_says_what_was_found(kept):
 
 def test_it_is_drawn_from_the_record_alone(kept, tmp_path):
     assert [path.name for path in draw(kept, tmp_path)] == ["deep-features.png"]
+    (ax,) = _figures(kept)["deep-features"].axes
+    of_4 = kept.metrics.sel(classes=4)
+    collapse, blocks, threshold = ax.get_lines()
+    assert set(collapse.get_ydata()) == {1.0}
+    np.testing.assert_array_equal(blocks.get_xydata().T, [of_4["depth"], of_4["blocks"] / of_4["etf"]])
+    assert set(threshold.get_xdata()) == {float(of_4["threshold"])}
+    dots = {tuple(dot) for found in ax.collections for dot in found.get_offsets()}
+    least = (of_4["value"].min("start") / of_4["etf"]).values
+    assert {(3.0, float(least[0])), (4.0, float(least[1]))} <= dots
 
 
 @pytest.mark.parametrize("wrong", [{"depths": "1"}, {"classes": ""}, {"seeds": 0}, {"d": 2}, {"lam": 0.0}], ids=str)

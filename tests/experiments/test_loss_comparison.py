@@ -5,7 +5,8 @@ import pytest
 
 import layerpeel as lp
 from layerpeel.experiments import LossComparison, conduct, draw
-from layerpeel.experiments.loss_comparison import _as_long
+from layerpeel.experiments.descents import side_by_side
+from layerpeel.experiments.drawing import _figures
 
 SMALL = {"losses": "cross-entropy,squared error,hinge", "steps": 3000, "seeds": 2, "records": 12}
 SMOOTH = ["cross-entropy", "squared error"]
@@ -62,15 +63,27 @@ def test_the_table_names_every_loss_and_its_margins(kept):
 
 
 def test_a_run_that_diverged_is_nan_after_its_end(kept):
-    long = kept.metrics.sel(model="hinge").reset_coords("model", drop=True)
-    padded = _as_long(long.isel(record=slice(3)), long)
-    assert padded["step"].equals(long["step"])
-    np.testing.assert_array_equal(padded["loss"][:, :3], long["loss"][:, :3])
-    assert np.isnan(padded["loss"][:, 3:]).all()
+    step, loss = kept.metrics["step"].values, kept.metrics["loss"].sel(model="hinge").values
+    runs = {
+        "whole": {"step": step, "field/loss": loss},
+        "short": {"step": step[:3], "field/loss": loss[:, :3]},
+    }
+    both = side_by_side(runs, "model", [0, 1], {})
+    np.testing.assert_array_equal(both["step"], step)
+    np.testing.assert_array_equal(both["loss"].sel(model="short")[:, :3], loss[:, :3])
+    assert np.isnan(both["loss"].sel(model="short")[:, 3:]).all()
 
 
 def test_it_is_drawn_from_the_record_alone(kept, tmp_path):
     assert [path.name for path in draw(kept, tmp_path)] == ["loss-comparison.png"]
+    axes = _figures(kept)["loss-comparison"].axes
+    for ax, field in zip(
+        axes, ("within_class_variation", "mean_angle_gap", "duality_gap", "objective_gap"), strict=True
+    ):
+        for line, name in zip(ax.get_lines(), kept.metrics["model"].values, strict=True):
+            assert line.get_label() == name
+            median = np.maximum(kept.metrics[field].sel(model=name).median("seed"), 1e-14)
+            np.testing.assert_array_equal(line.get_xydata().T, [kept.metrics["step"], median])
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from pressing import pressed
 
 import layerpeel as lp
 from layerpeel.experiments import MinorityCollapse, conduct, draw
+from layerpeel.experiments.drawing import _figures
 
 SMALL = {"K": 4, "majorities": "2", "d": 4, "E_H": 1.0, "ratios": 3, "steps": 2000, "seeds": 2, "learning_rate": 1.0}
 
@@ -41,12 +43,16 @@ def test_the_table_has_the_numbers_and_the_threshold(kept):
 
 def test_it_is_drawn_from_the_record_alone(kept, tmp_path):
     assert [path.name for path in draw(kept, tmp_path)] == ["minority-collapse.png"]
+    metrics = kept.metrics.sel(majority=2)
+    curve, *dots, threshold = _figures(kept)["minority-collapse"].axes[0].get_lines()[:4]
+    np.testing.assert_array_equal(curve.get_xydata().T, [metrics["curve_ratio"], metrics["curve_cosine"]])
+    for seed, line in enumerate(dots):
+        np.testing.assert_array_equal(line.get_xydata().T, [metrics["ratio"], metrics["cosine"].sel(seed=seed)])
+    assert set(threshold.get_xdata()) == {float(metrics["threshold"])}
 
 
 def test_an_interrupt_keeps_the_finished_ratios(tmp_path):
-    from pressing import pressed
-
-    with pressed("layerpeel.experiments.minority_collapse.progress_bar", at=1):
+    with pressed("layerpeel.experiments.cases.progress_bar", at=1):
         finding = MinorityCollapse(**SMALL).run(tmp_path / "checkpoint", progress=False)
     assert finding.summary["outcome"]["name"] == "INTERRUPTED"
     assert np.isfinite(finding.metrics.cosine[0]).all("seed").values.tolist() == [True, False, False]

@@ -5,6 +5,7 @@ import pytest
 
 import layerpeel as lp
 from layerpeel.experiments import RegularisedFeatures, conduct, draw
+from layerpeel.experiments.drawing import _figures
 from layerpeel.experiments.regularised_features import _saddles
 
 SMALL = {
@@ -77,6 +78,15 @@ def test_the_table_has_theory_beside_it(kept):
 
 def test_it_is_drawn_from_the_record_alone(kept, tmp_path):
     assert [path.name for path in draw(kept, tmp_path)] == ["regularised-features.png"]
+    gaps, distances, collapse = _figures(kept)["regularised-features"].axes
+    whole = [line for line in gaps.get_lines() if line.get_linestyle() == "-"]
+    for line, start in zip(whole, ["random", "zero", "2+2"], strict=True):
+        gap = kept.metrics["gap"].sel(start=start)[0]
+        np.testing.assert_array_equal(line.get_ydata(), gap.where(gap > 1e-15))
+    for line, start in zip(distances.get_lines()[::2], ["zero", "2+2"], strict=True):  # every other is theory
+        np.testing.assert_array_equal(line.get_ydata(), kept.metrics["distance"].sel(start=start)[0])
+    within = kept.metrics["within_class_variation"].sel(start="random")[0]
+    np.testing.assert_array_equal(collapse.get_lines()[0].get_ydata(), within.where(within > 1e-15))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 import layerpeel as lp
 from layerpeel.dynamics.minimise import minimise
 from layerpeel.experiments import SphereCodes, conduct, draw, sphere_codes
+from layerpeel.experiments.drawing import _figures
 
 SMALL = {"classes": "4", "starts": 3, "code_starts": 2}
 
@@ -110,6 +111,10 @@ def test_an_interrupt_keeps_the_finished_cases(monkeypatch, tmp_path):
 
 def test_it_is_drawn_from_the_record_alone(kept, tmp_path):
     assert [path.name for path in draw(kept, tmp_path)] == ["sphere-codes.png"]
+    losses, margins = _figures(kept)["sphere-codes"].axes[:2]
+    best = kept.metrics["tied"].min("start")
+    np.testing.assert_array_equal(losses.get_lines()[0].get_ydata(), 100 * (best / kept.metrics["simplex"] - 1))
+    np.testing.assert_array_equal(margins.get_lines()[0].get_ydata(), kept.metrics["margin"].max("code_start"))
 
 
 @pytest.mark.parametrize("wrong", [{"classes": "2"}, {"classes": "four"}, {"starts": 0}, {"tau": -1.0}], ids=str)

@@ -5,6 +5,7 @@ import pytest
 
 import layerpeel as lp
 from layerpeel.experiments import SquaredLoss, conduct, draw
+from layerpeel.experiments.drawing import _figures
 
 SMALL = {"K": 3, "n": 4, "d": 5, "sizes": 3, "steps": 600, "seeds": 2, "records": 6}
 
@@ -53,6 +54,13 @@ def test_the_table_has_the_exponents_beside_theory(kept):
 
 def test_it_is_drawn_from_the_record_alone(kept, tmp_path):
     assert [path.name for path in draw(kept, tmp_path)] == ["squared-loss.png"]
+    powers, approach = _figures(kept)["squared-loss"].axes
+    named = {line.get_label(): line for line in powers.get_lines() if not line.get_label().startswith("_")}
+    curve = named[r"$\Vert WW^\top-\sqrt{n}\,P\Vert$"]
+    last = kept.metrics["gram_error"].isel(record=-1).median("seed")
+    np.testing.assert_array_equal(curve.get_xydata().T, [kept.metrics["eps"], last])
+    for i, line in enumerate(approach.get_lines()):
+        np.testing.assert_array_equal(line.get_ydata(), kept.metrics["gram_error"].isel(eps=i).median("seed"))
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """Figure 2 with the flow beside the descent: one record, each with its own times, drawn on one axis."""
 
+import re
+
 import numpy as np
 import pytest
 
 import layerpeel as lp
 from layerpeel.experiments import UlpmDynamics, conduct, draw
+from layerpeel.experiments.drawing import _figures
 
 SMALL = {"K": 3, "n": 2, "d": 4, "steps": 400, "seeds": 2, "records": 12, "learning_rate": 0.5}
 
@@ -40,8 +43,27 @@ def test_the_kept_states_are_those_of_both(kept):
 
 
 def test_it_is_drawn_from_the_record_alone(kept, tmp_path):
-    paths = draw(kept, tmp_path)
-    assert [path.name for path in paths] == ["collapse.png", "margin.png"]
+    assert [path.name for path in draw(kept, tmp_path)] == ["collapse.png", "margin.png"]
+
+
+def test_lines_are_the_flow_and_pale_ones_the_descent(kept):
+    """Their medians over the seeds, each over its own times from t = 2 on."""
+    fields = ("mean_norm_variation", "within_class_variation", "mean_angle_gap", "duality_gap")
+    for field, ax in zip(fields, _figures(kept)["collapse"].axes, strict=True):
+        lines = [line for line in ax.get_lines() if line.get_alpha() != 0.35]  # but for single seeds
+        whole, pale = lines[0], next(line for line in lines if line.get_linewidth() == 4)
+        for line, name in ((whole, "flow"), (pale, "descent")):
+            one = kept.metrics.sel(dynamics=name)
+            shown = (one["log_time"] >= np.log(2)).values
+            np.testing.assert_array_equal(line.get_xdata(), one["log_time"][shown])
+            np.testing.assert_allclose(line.get_ydata(), one[field].median("seed")[shown], rtol=1e-14)
+
+
+def test_legends_have_the_exponents_of_the_flow(kept):
+    exponent, stderr = lp.rates(kept.metrics.sel(dynamics="flow")).pairs()["within_class_variation"]
+    legend = _figures(kept)["collapse"].axes[1].get_legend().get_texts()[0].get_text()
+    printed = [float(number) for number in re.findall(r"-?\d+\.\d+", legend)]
+    assert printed == pytest.approx([exponent, stderr], abs=0.0051)
 
 
 @pytest.mark.parametrize("wrong", [{"optimizer": "adam"}, {"noise": 0.1}], ids=str)

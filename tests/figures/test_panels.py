@@ -128,7 +128,8 @@ def test_zeros_and_nan_leave_gaps_and_a_curve_without_a_place_says_so(tmp_path):
     figure, axes = plot_collapse(metrics, rates={"mean_angle_gap": (math.nan, math.nan)})
     assert save(figure, tmp_path / "figure.png").stat().st_size > 10_000
     legend = [text.get_text() for text in axes[2].get_legend().get_texts()]
-    assert legend == ["class means (nothing to draw)", "classifiers (nothing to draw)"]
+    assert legend == ["class means (0 throughout)", "classifiers (undefined)"]
+    assert len(axes[2].get_yticks()) == 0  # there is nothing to number
     assert np.flatnonzero(np.isnan(medians(axes[3])[0].get_ydata())).tolist() == [4, 5]
     assert np.flatnonzero(np.isnan(medians(axes[1])[0].get_ydata())).tolist() == [7]
 
@@ -162,6 +163,32 @@ def test_the_same_record_gives_the_same_bytes(tmp_path, ending):
     one, two = (save(plot_margin(record())[0], tmp_path / f"{i}.{ending}").read_bytes() for i in range(2))
     assert one == two
     assert not re.search(rb"20\d\d-\d\d-\d\d|CreationDate", one)
+
+
+def test_a_loss_that_never_falls_below_1_says_so():
+    metrics = record()
+    metrics["log_loss"][:] = 0.5
+    _, (loss, _) = plot_margin(metrics)
+    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["loss, where $L<1$ (nowhere positive)"]
+
+
+@pytest.mark.parametrize("seeds", [1, 8, 20])
+@pytest.mark.parametrize("until", [3.0, 20.0, 1000.0])
+def test_the_power_in_the_end_lies_above_all_curves_and_its_name_on_none(seeds, until):
+    times = np.exp(np.linspace(0, np.log(until), 30))
+    flow = record(times, seeds=seeds)
+    flow = flow * (1 + 40 / flow["log_time"] ** 2)  # still steeper than in the end
+    figure, axes = plot_collapse(flow, beside=flow.isel(record=slice(8)))
+    figure.draw_without_rendering()
+    for ax, power in zip(axes, [-1, -0.5, -1, -1], strict=True):
+        (dashed,) = (line for line in ax.get_lines() if line.get_linestyle() == "--")
+        x, y = dashed.get_data()
+        np.testing.assert_allclose(np.diff(np.log(y)) / np.diff(np.log(x)), power)
+        name = ax.texts[0].get_window_extent()
+        for line in ax.get_lines():
+            if line is not dashed and line.get_linewidth() < 4:
+                assert (np.interp(x, *line.get_data()) < y).all()
+            assert not line.get_path().transformed(line.get_transform()).intersects_bbox(name, filled=False)
 
 
 def test_a_png_has_200_dots_an_inch(tmp_path):

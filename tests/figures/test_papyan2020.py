@@ -45,6 +45,7 @@ def test_the_terminal_phase_begins_where_the_median_seed_errs_nowhere():
         assert [line.get_xdata()[0] for line in ax.get_lines() if line.get_linestyle() == ":"] == [20]
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("preset", "drawn"), [("papyan2020", True), ("ji2022", False)])
 def test_it_is_drawn_for_a_record_of_the_preset(preset, drawn, tmp_path):
     kept = Record({"experiment": "network", "preset": preset}, {}, record(), {})

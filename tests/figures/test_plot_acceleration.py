@@ -69,6 +69,39 @@ def test_guides_have_the_exponents_to_expect():
     assert printed == [["−1", "−2"], ["−0.5", "−1"], ["−1", "−2"], ["−1"]]
 
 
+def test_guides_lie_beside_their_curves_and_labels_beside_all(tmp_path):
+    metrics = record()
+    early = np.where(STEPS < 1000, 30.0, 1.0)  # steeper than in the end, as far as a guide reaches
+    figure, axes = plot_acceleration(metrics.assign(duality_gap=metrics["duality_gap"] * early))
+    figure.draw_without_rendering()
+    plain, momentum = curves(axes[2])
+    above, below = guides(axes[2])
+    for curve, guide, side in ((plain, above, 1), (momentum, below, -1)):
+        (x0, x1), (y0, y1) = guide.get_data()
+        x, y = (values[curve.get_xdata() >= x0] for values in curve.get_data())
+        line = y1 * (x / x1) ** (np.log(y1 / y0) / np.log(x1 / x0))
+        assert (side * np.log(line / y) > 0.9).all()
+    for ax in axes:
+        for text in ax.texts:
+            assert text.get_window_extent().x1 < ax.bbox.x1
+            for line in ax.get_lines():
+                path = line.get_path().transformed(line.get_transform())
+                assert not path.intersects_bbox(text.get_window_extent(), filled=False)
+
+
+def test_what_has_no_place_is_said_in_its_panel():
+    metrics = record()
+    metrics["margin_ratio"][:] = np.nan
+    metrics["duality_gap"][:] = 0.0
+    _, axes = plot_acceleration(metrics)
+    assert [[text.get_text() for text in ax.texts] for ax in axes] == [
+        ["undefined"],
+        ["−0.5", "−1"],
+        ["0 throughout"],
+        ["undefined"],
+    ]
+
+
 def test_optimisers_have_their_names_in_words():
     names = ["plain", "heavy-ball:0.9", "adam:0.01", "nesterov:3", "momentum:4"]
     figure, _ = plot_acceleration(record(names))

@@ -20,6 +20,7 @@ from layerpeel.certify.sphere_descent import descend_on_sphere, newton_on_sphere
 from layerpeel.problem import Problem, State
 from layerpeel.problem.options import need_integer, need_not_negative
 from layerpeel.progress import progress_bar
+from layerpeel.wording import counted
 
 __all__ = ["PolishEnd", "Polished", "polish"]
 
@@ -77,8 +78,8 @@ class Polished:
     def __str__(self) -> str:
         cases = ", ".join(str(found.case) for found in self.escapes) or "none"
         return (
-            f"{self.outcome} log L fell from {self.log_before:.6g} to {self.log_after:.6g} in {self.rounds} rounds; "
-            f"escapes: {cases}. The last state: {self.last}."
+            f"{self.outcome} log L fell from {self.log_before:.6g} to {self.log_after:.6g} in "
+            f"{counted(self.rounds, 'round')}; escapes: {cases}. The last state: {self.last}."
         )
 
 

@@ -21,6 +21,7 @@ from layerpeel.problem import Problem, State
 from layerpeel.problem.boundary import admit
 from layerpeel.problem.options import need_integer
 from layerpeel.progress import progress_bar
+from layerpeel.wording import counted
 
 __all__ = ["RidgeEnd", "RidgePolished", "ridge_polish"]
 
@@ -81,8 +82,8 @@ class RidgePolished:
     def __str__(self) -> str:
         cases = ", ".join(str(found.case) for found in self.escapes) or "none"
         return (
-            f"{self.outcome} The objective fell from {self.before:.6g} to {self.value:.6g} in {self.rounds} rounds; "
-            f"escapes: {cases}. The last state: {self.last}."
+            f"{self.outcome} The objective fell from {self.before:.6g} to {self.value:.6g} in "
+            f"{counted(self.rounds, 'round')}; escapes: {cases}. The last state: {self.last}."
         )
 
 

@@ -15,7 +15,7 @@ multipliers of (5) for others. So the gap is as fast as rho^2 grows, and what mo
 """
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -26,15 +26,18 @@ from rich.console import Console
 from rich.table import Table
 from scipy.special import softmax
 
+from layerpeel.experiments.cases import Answer, Solved, solve_cases
+from layerpeel.experiments.descents import answer, last_states, side_by_side
 from layerpeel.experiments.experiment import Experiment, Finding
-from layerpeel.outcome import Outcome
+from layerpeel.experiments.seeds import seed_range
+from layerpeel.wording import counted
 
 if TYPE_CHECKING:
     import optax
     import xarray
 
     from layerpeel.dynamics import Trajectory
-    from layerpeel.problem import Problem, State
+    from layerpeel.problem import Problem
 
 __all__ = ["Acceleration"]
 
@@ -86,18 +89,22 @@ class Acceleration(Experiment):
     records: int = 60
 
     def run(self, checkpoint: Path, *, progress: bool) -> Finding:
-        """Descend by every optimiser, from all seeds at once (a minute; an interrupted study begins again)."""
+        """Descend by every optimiser, from all seeds at once (a minute)."""
+        from layerpeel.dynamics import descend
         from layerpeel.problem import ulpm
 
-        problem = ulpm(self.K, self.n, self.d)
-        if self.seeds < 1 or not 0 <= self.first_seed < 2**31:
-            raise ValueError(f"need seeds >= 1 from 0 <= first_seed < 2^31 on, got {self.seeds} from {self.first_seed}")
+        problem, seeds = ulpm(self.K, self.n, self.d), seed_range(self.first_seed, self.seeds)
         if self.steps < 10 or self.records < 4:
             raise ValueError(f"need steps >= 10 and records >= 4, got steps={self.steps}, records={self.records}")
-        optimizers = self._optimizers(problem)
-        start = problem.init(range(self.first_seed, self.first_seed + self.seeds), scale=self.scale)
-        runs = _descents(problem, start, optimizers, self._record(), progress=progress)
-        return self._finding(runs, interrupted=len(runs) < len(optimizers))
+        optimizers, record = self._optimizers(problem), self._record()
+        start = problem.init(seeds, scale=self.scale)
+
+        def solve(name: str) -> Answer:
+            run = descend(problem, start, optimizers[name], self.steps, record=record, keep_states=True)
+            return answer(run, _growth(run) | _uneven(run))
+
+        solved = solve_cases(list(optimizers), solve, checkpoint, unit="optimizers", progress=progress)
+        return self._finding(problem, solved, seeds)
 
     def _record(self) -> list[int]:
         even = np.geomspace(1, self.steps, self.records - 1).round().astype(int)
@@ -114,25 +121,14 @@ class Acceleration(Experiment):
             raise ValueError(f"need optimizers to be at most {MOST} different ones, got {self.optimizers!r}")
         return {name: _optimizer(name, c) for name in names}
 
-    def _finding(self, runs: Mapping[str, "Trajectory"], *, interrupted: bool) -> Finding:
-        import xarray
+    def _finding(self, problem: "Problem", solved: Solved[str], seeds: list[int]) -> Finding:
+        from layerpeel.dynamics.trajectory import title
 
-        seeds = list(range(self.first_seed, self.first_seed + self.seeds))
-        metrics = xarray.concat(
-            _lengthened(
-                [run.metrics.assign(_growth(run) | _uneven(run)).assign_coords(seed=seeds) for run in runs.values()]
-            ),
-            xarray.Variable("optimizer", list(runs)),
-        ).transpose("optimizer", "seed", "record")
-        outcome = Outcome.INTERRUPTED if interrupted else Outcome.worst(run.outcome for run in runs.values())
+        metrics = side_by_side(solved.numbers, "optimizer", seeds, {"title": title(problem)})
         return Finding(
             metrics=metrics,
-            arrays={f"{name}/{part}": getattr(run.state, part) for name, run in runs.items() for part in ("W", "H")},
-            summary={
-                "seeds": seeds,
-                "outcome": {"name": outcome.name, "sentence": outcome.value},
-                "wall_seconds": round(sum(run.seconds for run in runs.values()), 3),
-            },
+            arrays=last_states(solved.numbers),
+            summary={"seeds": seeds, **solved.ending},
             text=_describe(metrics),
         )
 
@@ -166,37 +162,7 @@ def _optimizer(name: str, c: float) -> "optax.GradientTransformation":
     )
 
 
-def _descents(
-    problem: "Problem",
-    start: "State",
-    optimizers: Mapping[str, "optax.GradientTransformation"],
-    record: list[int],
-    *,
-    progress: bool,
-) -> dict[str, "Trajectory"]:
-    """The finished runs; an interrupt leaves out the one under way and those after it."""
-    from layerpeel.dynamics import descend
-
-    runs: dict[str, Trajectory] = {}
-    for name, optimizer in optimizers.items():
-        run = descend(problem, start, optimizer, record[-1], record=record, keep_states=True, progress=progress)
-        if run.outcome is Outcome.INTERRUPTED:
-            if not runs:
-                raise KeyboardInterrupt
-            break
-        runs[name] = run
-    return runs
-
-
-def _lengthened(runs: "list[xarray.Dataset]") -> "list[xarray.Dataset]":
-    """All with the records of the longest; where one ended before the others its fields are nan."""
-    longest = max(runs, key=lambda run: run.sizes["record"])
-    missing = [longest.sizes["record"] - run.sizes["record"] for run in runs]
-    padded = [run.pad(record=(0, more), constant_values=np.nan) for run, more in zip(runs, missing, strict=True)]
-    return [run.assign_coords({name: longest[name] for name in longest.coords}) for run in padded]
-
-
-def _growth(run: "Trajectory") -> dict[str, tuple[tuple[str, str], Float[np.ndarray, "seed record"]]]:
+def _growth(run: "Trajectory") -> dict[str, Float[np.ndarray, "seed record"]]:
     """How far which part has grown, from the states of all records."""
     assert run.states is not None
     W, H = np.asarray(run.states.W), np.asarray(run.states.H)
@@ -209,10 +175,10 @@ def _growth(run: "Trajectory") -> dict[str, tuple[tuple[str, str], Float[np.ndar
         "still": _squared(W - centred) + _squared(H - V.swapaxes(-1, -2) @ VH),
         "balance_growing": np.sqrt(_squared(balance)),
     }
-    return {name: (("record", "seed"), values) for name, values in fields.items()}
+    return {name: values.T for name, values in fields.items()}
 
 
-def _uneven(run: "Trajectory") -> dict[str, tuple[tuple[str, str], Float[np.ndarray, "record seed"]]]:
+def _uneven(run: "Trajectory") -> dict[str, Float[np.ndarray, "seed record"]]:
     """2 |PY|_* x, record by record."""
     from layerpeel.separation import separation_cost
 
@@ -220,7 +186,7 @@ def _uneven(run: "Trajectory") -> dict[str, tuple[tuple[str, str], Float[np.ndar
     problem = run.problem
     own = np.arange(problem.K)[:, None] == problem.labels
     means = [_weighted_margin(W @ H, own) for W, H in zip(run.states.W, run.states.H, strict=True)]
-    return {"uneven": (("record", "seed"), 2 * separation_cost(problem.n) * np.stack(means))}
+    return {"uneven": 2 * separation_cost(problem.n) * np.stack(means, axis=1)}
 
 
 def _weighted_margin(Z: Float[np.ndarray, "seed K N"], own: Bool[np.ndarray, "K N"]) -> Float[np.ndarray, "seed"]:
@@ -241,7 +207,7 @@ def _describe(metrics: "xarray.Dataset") -> str:
     names = [str(name) for name in metrics["optimizer"].values]
     last = int(metrics["step"][-1])
     table = Table(
-        title=f"{metrics.attrs['title']}, {metrics.sizes['seed']} seeds: exponents p of steps^p",
+        title=f"{metrics.attrs['title']}, {counted(metrics.sizes['seed'], 'seed')}: exponents p of steps^p",
         caption=f"over {last / 10:.4g} <= steps <= {last:.4g}; ± standard error over seeds",
     )
     table.add_column("")

@@ -7,7 +7,6 @@ proved.
 """
 
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from layerpeel.experiments.cases import Answer, Numbers, solve_cases
 from layerpeel.experiments.experiment import Experiment, Finding
-from layerpeel.outcome import Outcome
-from layerpeel.progress import progress_bar
+from layerpeel.experiments.seeds import seed_range
+from layerpeel.wording import counted
 
 if TYPE_CHECKING:
     import xarray
@@ -59,28 +59,22 @@ class DeepFeatures(Experiment):
     first_seed: int = 0
 
     def run(self, checkpoint: Path, *, progress: bool) -> Finding:
-        """Search case by case (half a minute; an interrupted study begins again)."""
+        """Search case by case (half a minute)."""
         from layerpeel.problem import deep_ufm
 
         classes, depths = numbers("classes", self.classes, int), numbers("depths", self.depths, int)
-        scales = numbers("scales", self.scales, float)
-        if self.seeds < 1 or not 0 <= self.first_seed < 2**31:
-            raise ValueError(f"need seeds >= 1 from 0 <= first_seed < 2^31 on, got {self.seeds} from {self.first_seed}")
+        scales, seeds = numbers("scales", self.scales, float), seed_range(self.first_seed, self.seeds)
         problems = {(K, F): deep_ufm(K, self.n, self.d or K, F, self.lam) for K in classes for F in depths}
         rows = {case: _closed_forms(problem) for case, problem in problems.items()}
-        starts = [(scale, self.first_seed + i) for scale in scales for i in range(self.seeds)]
-        began = time.perf_counter()
-        found = _search(problems, starts, progress=progress)
-        metrics = _dataset(classes, depths, starts, rows, found)
-        outcome = Outcome.COMPLETED if len(found) == len(problems) else Outcome.INTERRUPTED
+        starts = [(scale, seed) for scale in scales for seed in seeds]
+        solved = solve_cases(
+            list(problems), lambda case: _search(problems[case], starts), checkpoint, progress=progress
+        )
+        metrics = _dataset(classes, depths, starts, rows, solved.numbers)
         return Finding(
             metrics=metrics.assign_attrs(title=f"deep features, n={self.n}, weight {self.lam:g} of every factor"),
-            arrays={f"K{K}_F{F}": best for (K, F), (best, _, _) in found.items()},
-            summary={
-                "seeds": list(range(self.first_seed, self.first_seed + self.seeds)),
-                "outcome": {"name": outcome.name, "sentence": outcome.value},
-                "wall_seconds": round(time.perf_counter() - began, 3),
-            },
+            arrays={f"K{K}_F{F}": found["logits"] for (K, F), found in solved.numbers.items()},
+            summary={"seeds": seeds, **solved.ending},
             text=_describe(metrics, self.lam),
         )
 
@@ -111,23 +105,14 @@ def _closed_forms(problem: "Problem") -> dict[str, float]:
     return {"etf": found[problem.K], "blocks": found[best], "block_size": best}
 
 
-def _search(problems: Mapping[Any, "Problem"], starts: list[tuple[float, int]], *, progress: bool) -> dict[Any, Any]:
-    """Case -> the logits of the lowest minimum, all values, all ranks; an interrupt ends it."""
+def _search(problem: "Problem", starts: list[tuple[float, int]]) -> Answer:
+    """The logits of the lowest minimum, all values, all ranks."""
     from layerpeel.dynamics.minimise import minimise
 
-    done: dict[Any, Any] = {}
-    try:
-        with progress_bar(len(problems), "cases", shown=progress) as show:
-            for case, problem in problems.items():
-                minima = [minimise(problem, problem.init(seed, scale=scale)) for scale, seed in starts]
-                logits = [_logits(minimum.state) for minimum in minima]
-                values = np.array([minimum.value for minimum in minima])
-                done[case] = logits[int(values.argmin())], values, np.array([_rank(Z) for Z in logits])
-                show(len(done))
-    except KeyboardInterrupt:
-        if not done:
-            raise
-    return done
+    minima = [minimise(problem, problem.init(seed, scale=scale)) for scale, seed in starts]
+    logits = [_logits(minimum.state) for minimum in minima]
+    values = np.array([minimum.value for minimum in minima])
+    return Answer({"logits": logits[int(values.argmin())], "value": values, "rank": [_rank(Z) for Z in logits]})
 
 
 def _logits(state: "State") -> np.ndarray:
@@ -146,7 +131,7 @@ def _dataset(
     depths: list[int],
     starts: list[tuple[float, int]],
     rows: Mapping[Any, Mapping[str, float]],
-    found: Mapping[Any, Any],
+    found: Mapping[Any, Numbers],
 ) -> "xarray.Dataset":
     import xarray
 
@@ -159,8 +144,8 @@ def _dataset(
     return xarray.Dataset(
         {name: (case, table(lambda at, name=name: rows[at][name])) for name in ("etf", "blocks", "block_size")}
         | {
-            "value": (each, table(lambda at: found[at][1] if at in found else nothing)),
-            "rank": (each, table(lambda at: found[at][2] if at in found else nothing)),
+            "value": (each, table(lambda at: found[at]["value"] if at in found else nothing)),
+            "rank": (each, table(lambda at: found[at]["rank"] if at in found else nothing)),
             "threshold": ("classes", [_threshold(K) for K in classes]),
         },
         coords={
@@ -178,7 +163,9 @@ def _threshold(K: int) -> float:
 
 
 def _describe(metrics: "xarray.Dataset", lam: float) -> str:
-    lines = [f"{metrics.sizes['start']} starts a case, weight {lam:g}; values over the weight, rank in brackets"]
+    lines = [
+        f"{counted(metrics.sizes['start'], 'start')} a case, weight {lam:g}; values over the weight, rank in brackets"
+    ]
     for K in metrics["classes"].values:
         of_K = metrics.sel(classes=K)
         lines += ["", f"K = {K}: pairs beat neural collapse iff F > {float(of_K['threshold']):.4f} (weight -> 0)"]

@@ -5,20 +5,22 @@ descent of one step. For a loss that treats classes alike the optimum is Z = q (
 collapse, and one number, the margin q, that tells losses apart.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from layerpeel.experiments.cases import Answer, Solved, solve_cases
+from layerpeel.experiments.descents import answer, last_states, side_by_side
 from layerpeel.experiments.experiment import Experiment, Finding
-from layerpeel.outcome import Outcome
+from layerpeel.experiments.seeds import seed_range
+from layerpeel.wording import counted
 
 if TYPE_CHECKING:
     import xarray
 
-    from layerpeel.dynamics import Trajectory
     from layerpeel.problem import Problem
 
 __all__ = ["LossComparison"]
@@ -66,15 +68,22 @@ class LossComparison(Experiment):
     records: int = 60
 
     def run(self, checkpoint: Path, *, progress: bool) -> Finding:
-        """Descend on every loss, from all seeds at once (half a minute; an interrupted study begins again)."""
-        if self.seeds < 1 or not 0 <= self.first_seed < 2**31:
-            raise ValueError(f"need seeds >= 1 from 0 <= first_seed < 2^31 on, got {self.seeds} from {self.first_seed}")
+        """Descend on every loss, from all seeds at once (half a minute)."""
+        seeds = seed_range(self.first_seed, self.seeds)
         if self.steps < 10 or self.records < 4 or not self.learning_rate > 0:
             numbers = f"steps={self.steps}, records={self.records}, learning_rate={self.learning_rate}"
             raise ValueError(f"need steps >= 10, records >= 4 and learning_rate > 0, got {numbers}")
         problems = self._problems()
-        runs = self._descents(problems, progress=progress)
-        return self._finding(problems, runs)
+        for problem in problems.values():
+            problem.optimum()  # too small a dimension is told before anything is computed
+        solved = solve_cases(
+            list(problems),
+            lambda name: self._descent(name, problems[name], seeds),
+            checkpoint,
+            unit="losses",
+            progress=progress,
+        )
+        return self._finding(problems, solved, seeds)
 
     def _problems(self) -> dict[str, "Problem"]:
         from layerpeel.problem import CrossEntropy, Focal, Hinge, mse_ufm, ufm
@@ -90,77 +99,44 @@ class LossComparison(Experiment):
         }
         return {name: models[name] for name in chosen}
 
-    def _descents(self, problems: Mapping[str, "Problem"], *, progress: bool) -> dict[str, "Trajectory"]:
-        """The finished runs; an interrupt leaves out the one under way and those after it."""
+    def _descent(self, name: str, problem: "Problem", seeds: list[int]) -> Answer:
         import optax
 
         from layerpeel.dynamics import descend
 
         even = np.geomspace(1, self.steps, self.records - 1).round().astype(int)
-        record = [0, *np.unique(even).tolist()]
-        runs: dict[str, Trajectory] = {}
-        for name, problem in problems.items():
-            problem.optimum()  # too small a dimension is told before anything is computed
-            start = problem.init(range(self.first_seed, self.first_seed + self.seeds), scale=self.scale)
-            rate = self._falling if name == "hinge" else self.learning_rate
-            run = descend(problem, start, optax.sgd(rate), self.steps, record=record, progress=progress)
-            if run.outcome is Outcome.INTERRUPTED:
-                if not runs:
-                    raise KeyboardInterrupt
-                break
-            runs[name] = run
-        return runs
+        rate = self._falling if name == "hinge" else self.learning_rate
+        start = problem.init(seeds, scale=self.scale)
+        return answer(descend(problem, start, optax.sgd(rate), self.steps, record=[0, *np.unique(even).tolist()]))
 
     def _falling(self, step: Any) -> Any:
         return self.learning_rate / (1 + self.lam * self.learning_rate * step)
 
-    def _finding(self, problems: Mapping[str, "Problem"], runs: Mapping[str, "Trajectory"]) -> Finding:
-        import xarray
-
-        seeds = list(range(self.first_seed, self.first_seed + self.seeds))
-        measured = [run.metrics.assign(_against_optimum(problems[name], run)) for name, run in runs.items()]
-        longest = max(measured, key=lambda part: part.sizes["record"])
-        metrics = xarray.concat(
-            [_as_long(part, longest).assign_coords(seed=seeds) for part in measured],
-            xarray.Variable("model", list(runs)),
-        ).assign_attrs(
-            lam=self.lam,
-            learning_rate=self.learning_rate,
-            title=f"K={self.K}, n={self.n}, d={self.d}, weight {self.lam:g}, step {self.learning_rate:g}",
-        )
-        outcome = Outcome.worst(run.outcome for run in runs.values())
-        outcome = outcome if len(runs) == len(problems) else Outcome.INTERRUPTED
+    def _finding(self, problems: Mapping[str, "Problem"], solved: Solved[str], seeds: list[int]) -> Finding:
+        attrs = {
+            "lam": self.lam,
+            "learning_rate": self.learning_rate,
+            "title": f"K={self.K}, n={self.n}, d={self.d}, weight {self.lam:g}, step {self.learning_rate:g}",
+        }
+        records = side_by_side(solved.numbers, "model", seeds, attrs)
+        metrics = records.assign(_against_optimum([problems[name] for name in solved.numbers], records))
         return Finding(
             metrics=metrics,
-            arrays={
-                f"{name}/{part}": getattr(run.state, part) for name, run in runs.items() for part in ("W", "H", "b")
-            },
-            summary={
-                "seeds": seeds,
-                "outcome": {"name": outcome.name, "sentence": outcome.value},
-                "wall_seconds": round(sum(run.seconds for run in runs.values()), 3),
-            },
+            arrays=last_states(solved.numbers),
+            summary={"seeds": seeds, **solved.ending},
             text=_describe(metrics),
         )
 
 
-def _as_long(part: "xarray.Dataset", longest: "xarray.Dataset") -> "xarray.Dataset":
-    """A run that diverged, with nan for the records that it lacks."""
-    missing = longest.sizes["record"] - part.sizes["record"]
-    if missing == 0:
-        return part
-    times = {name: coordinate for name, coordinate in longest.coords.items() if "record" in coordinate.dims}
-    return part.drop_vars(list(times)).astype(float).pad(record=(0, missing)).assign_coords(times)
-
-
-def _against_optimum(problem: "Problem", run: "Trajectory") -> dict[str, Any]:
+def _against_optimum(problems: Sequence["Problem"], records: "xarray.Dataset") -> dict[str, Any]:
     """What the closed form says, beside what descent found."""
-    optimum = problem.optimum()
-    Z = np.asarray(optimum.state.W @ optimum.state.H)
+    optima = [problem.optimum() for problem in problems]
+    Z = [np.asarray(optimum.state.W @ optimum.state.H) for optimum in optima]
+    values = np.array([optimum.value for optimum in optima])
     return {
-        "optimum": optimum.value,
-        "optimal_margin": float(Z[0, 0] - Z[1, 0]),
-        "objective_gap": run.metrics["loss"] - optimum.value,
+        "optimum": ("model", values),
+        "optimal_margin": ("model", np.array([z[0, 0] - z[1, 0] for z in Z])),
+        "objective_gap": (("model", "seed", "record"), records["loss"].values - values[:, None, None]),
     }
 
 
@@ -180,7 +156,7 @@ def _describe(metrics: "xarray.Dataset") -> str:
         f"steps to all < {COLLAPSED:g}": [_first(metrics.sel(model=name), _worst) for name in names],
         "steps to gap < 1e-6": [_first(metrics.sel(model=name), _relative_gap) for name in names],
     }
-    heading = f"{metrics.attrs['title']}, {metrics.sizes['seed']} seeds, medians after {last} steps"
+    heading = f"{metrics.attrs['title']}, {counted(metrics.sizes['seed'], 'seed')}, medians after {last} steps"
     lines = [heading, f"{'':24}" + "".join(f"{name:>18}" for name in names)]
     lines += [f"{label:24}" + "".join(f"{value:>18}" for value in values) for label, values in rows.items()]
     lines += [

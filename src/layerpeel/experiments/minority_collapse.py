@@ -6,7 +6,7 @@ random starts and compared with the optimum of the convex program of four scalar
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from layerpeel.experiments.cases import Answer, Numbers, solve_cases
 from layerpeel.experiments.experiment import Experiment, Finding
 from layerpeel.experiments.seeds import seed_range
 from layerpeel.experiments.text_table import text_table
-from layerpeel.outcome import Outcome
-from layerpeel.progress import progress_bar
+from layerpeel.wording import counted
 
 if TYPE_CHECKING:
     import optax
     import xarray
 
-    from layerpeel.dynamics import Trajectory
     from layerpeel.problem import Problem
 
 __all__ = ["MinorityCollapse"]
@@ -78,7 +77,7 @@ class MinorityCollapse(Experiment):
     first_seed: int = 0
 
     def run(self, checkpoint: Path, *, progress: bool) -> Finding:
-        """Descend at every ratio from all seeds at once (a minute; an interrupted study begins again)."""
+        """Descend at every ratio from all seeds at once (a minute)."""
         from layerpeel.problem import minority_collapse_threshold
         from layerpeel.problem.two_groups import TwoGroups
 
@@ -90,27 +89,19 @@ class MinorityCollapse(Experiment):
         programs = [TwoGroups(KA, self.K - KA, self.E_W, self.E_H) for KA in majorities]
         bounds = {"E_W": self.E_W, "E_H": self.E_H}
         thresholds = [minority_collapse_threshold(KA=KA, KB=self.K - KA, **bounds) for KA in majorities]
-        measured: dict[Place, Trajectory] = {}
         places = [place for i, R0 in enumerate(thresholds) for place in self._places(i, R0)]
-        try:
-            with progress_bar(len(places), "ratios", shown=progress) as show:
-                for place, run in self._runs(places, majorities, seeds):
-                    measured[place] = run
-                    show(len(measured))
-        except KeyboardInterrupt:
-            if not measured:
-                raise
-        metrics = _metrics(programs, thresholds, places, measured, seeds)
-        outcome = Outcome.worst(run.outcome for run in measured.values())
-        outcome = outcome if len(measured) == len(places) else Outcome.INTERRUPTED
+        solved = solve_cases(
+            places,
+            lambda place: self._descent(place, majorities[place.majority], seeds),
+            checkpoint,
+            unit="ratios",
+            progress=progress,
+        )
+        metrics = _metrics(programs, thresholds, places, solved.numbers, seeds)
         return Finding(
             metrics=metrics,
             arrays={},
-            summary={
-                "seeds": seeds,
-                "outcome": {"name": outcome.name, "sentence": outcome.value},
-                "wall_seconds": round(sum(run.seconds for run in measured.values()), 3),
-            },
+            summary={"seeds": seeds, **solved.ending},
             text=_describe(metrics),
         )
 
@@ -131,21 +122,17 @@ class MinorityCollapse(Experiment):
         n_B = math.ceil(1 / (ratios[1] - 1))
         return [Place(majority, i, max(n_B, round(R * n_B)), n_B) for i, R in enumerate(ratios)]
 
-    def _runs(
-        self, places: list[Place], majorities: list[int], seeds: list[int]
-    ) -> Iterator[tuple[Place, "Trajectory"]]:
+    def _descent(self, place: Place, KA: int, seeds: list[int]) -> Answer:
+        """Cosine and length of the minority's classifiers, and the loss, seed by seed."""
         from layerpeel.dynamics import descend
         from layerpeel.problem import lpm
 
-        for place in places:
-            KA = majorities[place.majority]
-            sizes = [place.n_A] * KA + [place.n_B] * (self.K - KA)
-            problem = lpm(self.K, sizes, self.d, self.E_W, self.E_H)
-            start = problem.init(seeds, scale=self.scale)
-            run = descend(problem, start, self._optimizer(problem), self.steps, record=[self.steps])
-            if run.outcome is Outcome.INTERRUPTED:
-                raise KeyboardInterrupt
-            yield place, run
+        sizes = [place.n_A] * KA + [place.n_B] * (self.K - KA)
+        problem = lpm(self.K, sizes, self.d, self.E_W, self.E_H)
+        start = problem.init(seeds, scale=self.scale)
+        run = descend(problem, start, self._optimizer(problem), self.steps, record=[self.steps])
+        cosine, length = _minority(run.state.W, KA)
+        return Answer({"cosine": cosine, "length": length, "loss": run.metrics["loss"].values[:, -1]}, run.outcome)
 
     def _optimizer(self, problem: "Problem") -> "optax.GradientTransformation":
         """Heavy ball, with a rate for W and one for H: the set is a product of balls, so its fixed points stay."""
@@ -162,7 +149,7 @@ def _metrics(
     programs: list[Any],
     thresholds: list[float],
     places: list[Place],
-    measured: dict[Place, "Trajectory"],
+    measured: Mapping[Place, Numbers],
     seeds: list[int],
 ) -> "xarray.Dataset":
     """Cosines and losses of what was measured, nan for what was not, beside the exact ones."""
@@ -178,9 +165,7 @@ def _metrics(
         ratio[at] = place.n_A / place.n_B
         exact_cosine[at], exact_loss[at] = program.minority_cosine(ratio[at]), program.loss(ratio[at])
         if place in measured:
-            run = measured[place]
-            cosine[at], length[at] = _minority(run.state.W, program.KA)
-            loss[at] = run.metrics["loss"].values[:, -1]
+            cosine[at], length[at], loss[at] = (measured[place][name] for name in ("cosine", "length", "loss"))
     curve = np.array([_curve_ratios(R0) for R0 in thresholds])
     on_curve = [[program.minority_cosine(R) for R in row] for program, row in zip(programs, curve, strict=True)]
     first = programs[0]
@@ -221,7 +206,7 @@ def _minority(W: Float[np.ndarray, "seed K d"], KA: int) -> tuple[Float[np.ndarr
 def _describe(metrics: "xarray.Dataset") -> str:
     """A table for each K_A: cosines and losses beside the exact ones, and the threshold."""
     K, seeds = int(metrics.attrs["K"]), metrics.sizes["seed"]
-    parts = [f"{metrics.attrs['title']}; {seeds} seed{'s' * (seeds > 1)}, the largest deviation of any of them"]
+    parts = [f"{metrics.attrs['title']}; {counted(seeds, 'seed')}, the largest deviation of any of them"]
     for KA in metrics["majority"].values:
         one = metrics.sel(majority=KA)
         title = (

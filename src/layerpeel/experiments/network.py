@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from layerpeel.experiments.experiment import Experiment, Finding
+from layerpeel.experiments.seeds import seed_range
 from layerpeel.networks.training.plan import Plan
 from layerpeel.records.provenance import provenance
+from layerpeel.wording import counted
 
 if TYPE_CHECKING:
     import xarray
@@ -111,7 +113,7 @@ class Network(Experiment):
         from layerpeel.networks.models.build import build_model
         from layerpeel.networks.training.train import train
 
-        plan, convention, seeds = self._plan(), preset(self.preset), self._seeds()
+        plan, convention, seeds = self._plan(), preset(self.preset), seed_range(self.first_seed, self.seeds)
         if not 0 < self.width <= WIDEST:
             raise ValueError(f"need 0 < width <= {WIDEST}, got width={self.width}")
         images = self._images()
@@ -146,13 +148,6 @@ class Network(Experiment):
 
     def _plan(self) -> Plan:
         return Plan(**{field.name: getattr(self, field.name) for field in fields(Plan)})
-
-    def _seeds(self) -> list[int]:
-        if self.seeds < 1:
-            raise ValueError(f"need seeds >= 1, got seeds={self.seeds}")
-        if not 0 <= self.first_seed < 2**31:
-            raise ValueError(f"need 0 <= first_seed < 2^31, got first_seed={self.first_seed}")
-        return list(range(self.first_seed, self.first_seed + self.seeds))
 
     def _images(self) -> "ImageSet":
         from layerpeel.networks import images
@@ -223,7 +218,7 @@ def _zero_error(metrics: "xarray.Dataset") -> list[int | None]:
 
 def _describe(trained: "Trained", title: str, facts: dict[str, Any]) -> str:
     ranks = f"{facts['ranks']} processes of " if facts["ranks"] > 1 else ""
-    took = f"{trained.epochs} epochs in {trained.seconds:.1f} s"
+    took = f"{counted(trained.epochs, 'epoch')} in {trained.seconds:.1f} s"
     if trained.seconds:
         took += f", {facts['epochs_per_second']:.3g} a second, {facts['measuring_share']:.1%} of it measuring"
     first = ", ".join("none so far" if epoch is None else str(epoch) for epoch in facts["zero_error_epoch"])
@@ -231,7 +226,7 @@ def _describe(trained: "Trained", title: str, facts: dict[str, Any]) -> str:
         [
             title,
             f"{facts['source']}",
-            f"{trained.sentence} {took} on {facts['device']}, {ranks}{facts['torch_threads']} threads.",
+            f"{trained.sentence} {took} on {facts['device']}, {ranks}{counted(facts['torch_threads'], 'thread')}.",
             f"first recorded epoch without a training error: {first}",
             "",
             _table(trained.metrics),

@@ -29,6 +29,7 @@ from scipy.optimize import brentq
 from layerpeel.experiments.experiment import Experiment, Finding
 from layerpeel.experiments.seeds import seed_range
 from layerpeel.experiments.text_table import text_table
+from layerpeel.wording import counted
 
 if TYPE_CHECKING:
     import xarray
@@ -237,7 +238,7 @@ def _describe(metrics: "xarray.Dataset") -> str:
     columns = ("start", "its objective", "leaves at", "theory", "steps to leave", "last gap", *LAST.values())
     return "\n".join(
         [
-            f"{metrics.attrs['title']}; {seeds} seed{'s' * (seeds > 1)} a start, {int(last['step'])} steps",
+            f"{metrics.attrs['title']}; {counted(seeds, 'seed')} a start, {int(last['step'])} steps",
             f"optimum in closed form: {metrics.attrs['optimum']:.12f}",
             "",
             text_table(

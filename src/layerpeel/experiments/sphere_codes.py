@@ -10,8 +10,7 @@ For every number of classes K and every dimension d from 2 to K:
 Logits in a ball (Wojtowytsch and E 2020) are convex: descent must find the closed form.
 """
 
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,10 +18,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
+from layerpeel.experiments.cases import Answer, Numbers, solve_cases
 from layerpeel.experiments.deep_features import distinct, numbers
 from layerpeel.experiments.experiment import Experiment, Finding
-from layerpeel.outcome import Outcome
-from layerpeel.progress import progress_bar
+from layerpeel.experiments.seeds import seed_range
+from layerpeel.wording import counted
 
 if TYPE_CHECKING:
     import xarray
@@ -62,53 +62,41 @@ class SphereCodes(Experiment):
     first_seed: int = 0
 
     def run(self, checkpoint: Path, *, progress: bool) -> Finding:
-        """Search case by case (a minute; an interrupted study begins again)."""
+        """Search case by case (a minute)."""
         classes = numbers("classes", self.classes, int)
         if min(classes) < 3:
             raise ValueError(f"need numbers of classes >= 3, got classes={self.classes}")
-        if min(self.starts, self.code_starts) < 1 or not 0 <= self.first_seed < 2**31:
-            numbers_got = f"{self.starts} and {self.code_starts} from {self.first_seed}"
-            raise ValueError(f"need starts and code_starts >= 1 from 0 <= first_seed < 2^31 on, got {numbers_got}")
-        cases = [(K, d) for K in classes for d in range(2, K + 1)]
+        if min(self.starts, self.code_starts) < 1:
+            raise ValueError(f"need starts and code_starts >= 1, got {self.starts} and {self.code_starts}")
+        seeds = seed_range(self.first_seed, self.starts)
+        cases = [(K, d) for K in dict.fromkeys(classes) for d in range(2, K + 1)]
         simplex = {K: _simplex_value(K, self.tau) for K in classes}
-        began = time.perf_counter()
-        balls = {K: _in_the_ball(K, self.radius) for K in classes}
-        found = self._search(cases, progress=progress)
-        metrics = _dataset(cases, simplex, balls, found).assign_attrs(
+        solved = solve_cases(cases, self._search, checkpoint, progress=progress)
+        metrics = _dataset(simplex, solved.numbers).assign_attrs(
             tau=self.tau, radius=self.radius, title=f"K unit vectors in d dimensions, tau = {self.tau:g}"
         )
-        outcome = Outcome.COMPLETED if len(found) == len(cases) else Outcome.INTERRUPTED
         return Finding(
             metrics=metrics,
             arrays={
-                f"K{K}_d{d}/{name}": case[name] for (K, d), case in found.items() for name in ("tied_best", "code")
+                f"K{K}_d{d}/{name}": found[name]
+                for (K, d), found in solved.numbers.items()
+                for name in ("tied_best", "code")
             },
-            summary={
-                "seeds": list(range(self.first_seed, self.first_seed + self.starts)),
-                "outcome": {"name": outcome.name, "sentence": outcome.value},
-                "wall_seconds": round(time.perf_counter() - began, 3),
-            },
+            summary={"seeds": seeds, **solved.ending},
             text=_describe(metrics),
         )
 
-    def _search(self, cases: list[tuple[int, int]], *, progress: bool) -> dict[Any, dict[str, Any]]:
-        """Case -> least values and codes; an interrupt ends it."""
-        done: dict[Any, dict[str, Any]] = {}
-        try:
-            with progress_bar(len(cases), "cases", shown=progress) as show:
-                for K, d in cases:
-                    done[K, d] = self._least(K, d, tied=True) | self._least(K, d, tied=False) | self._code(K, d)
-                    show(len(done))
-        except KeyboardInterrupt:
-            if not done:
-                raise
-        return done
+    def _search(self, case: tuple[int, int]) -> Answer:
+        """Least values and codes; the first case of every K has the ball as well."""
+        K, d = case
+        ball = _in_the_ball(K, self.radius) if d == 2 else {}
+        return Answer(ball | self._least(K, d, tied=True) | self._least(K, d, tied=False) | self._code(K, d))
 
     def _least(self, K: int, d: int, *, tied: bool) -> dict[str, Any]:
         from layerpeel.dynamics.minimise import minimise
 
         problem = _spheres(K, self.tau, tied=tied)
-        minima = [minimise(problem, _start(K, d, seed)) for seed in self._seeds(self.starts)]
+        minima = [minimise(problem, _start(K, d, seed)) for seed in seed_range(self.first_seed, self.starts)]
         values = np.array([minimum.value for minimum in minima])
         name = "tied" if tied else "free"
         best = minima[int(values.argmin())].state.W[:, :d].T
@@ -117,7 +105,7 @@ class SphereCodes(Experiment):
     def _code(self, K: int, d: int) -> dict[str, Any]:
         from layerpeel.certify import one_vs_rest_margin
 
-        codes = [_softmax_code(K, d, seed) for seed in self._seeds(self.code_starts)]
+        codes = [_softmax_code(K, d, seed) for seed in seed_range(self.first_seed, self.code_starts)]
         certified = [one_vs_rest_margin(code) for code in codes]
         best = int(np.argmax([found.lower for found in certified]))
         return {
@@ -125,9 +113,6 @@ class SphereCodes(Experiment):
             "gap": max(found.gap for found in certified),
             "code": codes[best],
         }
-
-    def _seeds(self, count: int) -> Iterable[int]:
-        return range(self.first_seed, self.first_seed + count)
 
 
 def _spheres(K: int, tau: float, *, tied: bool) -> "Problem":
@@ -161,7 +146,7 @@ def _simplex_value(K: int, tau: float) -> float:
     return float(_spheres(K, tau, tied=True).optimum().value)
 
 
-def _in_the_ball(K: int, radius: float) -> tuple[float, float]:
+def _in_the_ball(K: int, radius: float) -> dict[str, float]:
     """The loss that projected descent reaches in the ball of logits, and the closed form."""
     import optax
 
@@ -170,20 +155,16 @@ def _in_the_ball(K: int, radius: float) -> tuple[float, float]:
 
     problem = output_ball(K, radius)
     run = descend(problem, problem.init(0), optax.sgd(BALL_STEP * K), BALL_STEPS, record=2)
-    return float(run.metrics["loss"].values[0, -1]), float(problem.optimum().value)
+    found = float(run.metrics["loss"].values[0, -1])
+    return {"ball": found, "ball_optimum": float(problem.optimum().value)}
 
 
-def _dataset(
-    cases: list[tuple[int, int]],
-    simplex: Mapping[int, float],
-    balls: Mapping[int, tuple[float, float]],
-    found: Mapping[Any, Mapping[str, Any]],
-) -> "xarray.Dataset":
+def _dataset(simplex: Mapping[int, float], found: Mapping[tuple[int, int], Numbers]) -> "xarray.Dataset":
     import xarray
 
     from layerpeel.certify import one_vs_rest_bound
 
-    known = [case for case in cases if case in found]
+    known = list(found)
     bounds = [one_vs_rest_bound(K, d) for K, d in known]
     most = max(K for K, _ in known)
     fields = {
@@ -195,8 +176,8 @@ def _dataset(
         "bound": ("case", [bound.value for bound in bounds]),
         "bound_attained": ("case", [bound.attained for bound in bounds]),
         "code": (("case", "axis", "vector"), np.stack([_padded(found[case]["code"], most) for case in known])),
-        "ball": ("case", [balls[K][0] for K, _ in known]),
-        "ball_optimum": ("case", [balls[K][1] for K, _ in known]),
+        "ball": ("case", [found[K, 2]["ball"] for K, _ in known]),
+        "ball_optimum": ("case", [found[K, 2]["ball_optimum"] for K, _ in known]),
     }
     return xarray.Dataset(fields, coords={"K": ("case", [K for K, _ in known]), "d": ("case", [d for _, d in known])})
 
@@ -208,7 +189,7 @@ def _padded(code: Float[np.ndarray, "d K"], most: int) -> Float[np.ndarray, "mos
 
 
 def _describe(metrics: "xarray.Dataset") -> str:
-    counts = f"{metrics.sizes['start']} starts a value, {metrics.sizes['code_start']} a code"
+    counts = f"{counted(metrics.sizes['start'], 'start')} a value, {metrics.sizes['code_start']} a code"
     lines = [
         f"{metrics.attrs['title']}; {counts}",
         f"{'':5} {'least loss found':>25} {'':>12} {'least /':>9} {'minima':>7}   {'one-vs-rest margin':>21}",

@@ -22,6 +22,7 @@ from jaxtyping import Float
 from layerpeel.experiments.experiment import Experiment, Finding
 from layerpeel.experiments.seeds import seed_range
 from layerpeel.experiments.text_table import text_table
+from layerpeel.wording import counted
 
 if TYPE_CHECKING:
     import xarray
@@ -194,7 +195,7 @@ def _describe(metrics: "xarray.Dataset") -> str:
     return "\n".join(
         [
             text_table(
-                f"{metrics.attrs['title']}; medians over {seeds} seed{'s' * (seeds > 1)}",
+                f"{metrics.attrs['title']}; medians over {counted(seeds, 'seed')}",
                 columns,
                 _rows(metrics, shown),
                 caption=f"± standard error over seeds, {len(eps)} sizes from {eps[-1]:.3g} to {eps[0]:.3g}",

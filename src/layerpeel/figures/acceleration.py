@@ -14,6 +14,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from layerpeel.figures.absence import absence, unnumbered
 from layerpeel.figures.style import BLUE, GREEN, GREY, OCHRE, RED, WIDTH, style
 
 __all__ = ["plot_acceleration"]
@@ -31,7 +32,9 @@ NAMES = {
 QUANTILES = (0.1, 0.5, 0.9)
 GUIDE_DECADES = 1.2
 GUIDE_FACTOR = 2.5
-"""Guides lie above the slowest curve and below the others, where there is room."""
+"""Guides lie above the slowest curve and below the others, where there is room, by at least this factor."""
+LABEL_ROOM = 0.11
+"""The length of the axis beyond the data, where nothing but the labels of guides is, as a part of the rest."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +116,14 @@ def _panel(ax: Axes, panel: Panel, metrics: Any, names: list[str]) -> None:
         ax.plot(x, median, color=colour, linestyle=dash, label=_label(name), zorder=above)
         ax.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
         if name in panel.guides:
-            aside = GUIDE_FACTOR if name == "plain" else 1 / GUIDE_FACTOR
-            _guide(ax, x, median * aside, panel.guides[name])
+            _guide(ax, x, median, panel.guides[name], above=name == "plain")
     ax.margins(x=0.02, y=0.06)
+    left, right = ax.get_xlim()
+    ax.set_xlim(left, right * (right / left) ** LABEL_ROOM)
+    missing = absence(metrics[panel.field].values) or absence(metrics[panel.clock].values)
+    if missing:
+        ax.text(0.5, 0.5, missing, transform=ax.transAxes, ha="center", va="center")
+        unnumbered(ax)
 
 
 def _clock(metrics: Any, clock: str) -> Float[np.ndarray, "record"]:
@@ -138,20 +146,25 @@ def _positive(values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"
     return np.where(np.isfinite(values) & (values > 0), values, np.nan)
 
 
-def _guide(ax: Axes, x: Float[np.ndarray, "record"], y: Float[np.ndarray, "record"], exponent: float) -> None:
-    """A dashed line of slope ``exponent`` to the last point of (x, y), the exponent at its head."""
-    shown = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
-    if shown.size == 0:
+def _guide(
+    ax: Axes, x: Float[np.ndarray, "record"], y: Float[np.ndarray, "record"], exponent: float, *, above: bool
+) -> None:
+    """A dashed line of slope ``exponent`` on one side of the last part of (x, y), the exponent at its end."""
+    shown = np.isfinite(x) & np.isfinite(y)
+    if not shown.any():
         return
-    last, height = x[shown[-1]], y[shown[-1]]
-    ends = np.array([last / 10**GUIDE_DECADES, last])
-    ax.plot(ends, height * (ends / last) ** exponent, color="black", linestyle=(0, (4, 3)), linewidth=0.7, zorder=2)
+    x, y = x[shown], y[shown]
+    ends = np.array([x[-1] / 10**GUIDE_DECADES, x[-1]])
+    late = x >= ends[0]
+    offsets = y[late] / (x[late] / x[-1]) ** exponent
+    height = offsets.max() * GUIDE_FACTOR if above else offsets.min() / GUIDE_FACTOR
+    ax.plot(ends, height * (ends / x[-1]) ** exponent, color="black", linestyle=(0, (4, 3)), linewidth=0.7, zorder=2)
     ax.annotate(
         f"{exponent:g}".replace("-", "−"),
-        (ends[0], height * (ends[0] / last) ** exponent),
-        xytext=(-2, 0),
+        (x[-1], height),
+        xytext=(3, 0),
         textcoords="offset points",
-        ha="right",
+        ha="left",
         va="center",
         fontsize="small",
     )

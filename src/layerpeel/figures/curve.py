@@ -2,17 +2,20 @@
 
 The band reaches from the 10% to the 90% quantile of the seeds (linear interpolation between order statistics); up
 to eight seeds are also drawn one by one, thin. One seed is a line. Values that are not finite are left out of the
-quantiles; a quantile that is not positive has no place on a logarithmic axis and leaves a gap, and a curve with
-nothing to draw says so in the legend.
+quantiles; a quantile that is not positive has no place on a logarithmic axis and leaves a gap, and a curve of which
+nothing has one says in the legend what it is instead.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+
+from layerpeel.figures.absence import absence
 
 __all__ = ["FIRST_LOG_TIME", "Curve", "draw_asymptote", "draw_curve", "draw_pale"]
 
@@ -21,6 +24,8 @@ SINGLE_SEEDS = 8
 """Up to this many seeds are drawn one by one."""
 FEW_RECORDS = 10
 """Up to this many records are marked one by one."""
+CLEAR = 1.2
+"""The dashed power lies above all that is drawn where it is, at the nearest by this factor."""
 FIRST_LOG_TIME = math.log(2)
 """Curves begin at t = 2, for log log t falls to minus infinity at t = 1."""
 
@@ -39,8 +44,10 @@ class Curve:
 def draw_curve(ax: Axes, curve: Curve, metrics: Any, exponent: tuple[float, float] | None) -> None:
     """Draw a field of ``metrics``; its legend carries the exponent of log t with its standard error, if given."""
     log_time, values = _values(metrics, curve.field)
-    low, median, high = _positive(_quantiles(values))
-    label = curve.name + _power(exponent) + ("" if np.isfinite(median).any() else " (nothing to draw)")
+    quantiles = _quantiles(values)
+    low, median, high = _positive(quantiles)
+    missing = absence(quantiles[1])
+    label = curve.name + _power(exponent) + (f" ({missing})" if missing else "")
     marker = "o" if len(log_time) <= FEW_RECORDS else None
     ax.plot(log_time, median, color=curve.colour, marker=marker, label=label, zorder=3)
     if len(values) == 1:
@@ -57,17 +64,20 @@ def draw_pale(ax: Axes, curve: Curve, metrics: Any) -> None:
     ax.plot(log_time, median, color=curve.colour, linewidth=4.0, alpha=0.3, solid_capstyle="butt", zorder=2)
 
 
-def draw_asymptote(ax: Axes, curve: Curve, metrics: Any) -> None:
-    """Draw the power (log t)^p that the median of ``metrics`` tends to, beside its last point, over its last half."""
-    log_time, values = _values(metrics, curve.field)
-    _, median, _ = _positive(_quantiles(values))
-    if curve.asymptote is None or len(median) < 2 or not np.isfinite(median[-1]) or log_time[-1] <= 1:
+def draw_asymptote(ax: Axes, curves: Sequence[Curve], metrics: Any) -> None:
+    """Draw the power (log t)^p that the ``curves`` of ``metrics`` tend to, above all of them over their last half."""
+    log_time, power = _values(metrics, curves[0].field)[0], curves[0].asymptote
+    if power is None or len(log_time) < 2 or log_time[-1] <= 1:
         return
     late = log_time[log_time >= np.sqrt(log_time[-1])]
-    line = 1.5 * median[-1] * (late / log_time[-1]) ** curve.asymptote
+    shape = (late / log_time[-1]) ** power
+    tops = np.stack([_top(metrics, curve.field)[-len(late) :] for curve in curves])
+    line = CLEAR * shape * np.fmax.reduce(tops / shape, axis=None)
+    if not np.isfinite(line).all():
+        return
     ax.plot(late, line, color="0.35", linestyle=(0, (4, 3)), linewidth=0.8, zorder=1)
     ax.annotate(
-        rf"$(\log t)^{{{curve.asymptote:g}}}$",
+        rf"$(\log t)^{{{power:g}}}$",
         (late[len(late) // 2], line[len(late) // 2]),
         xytext=(3, 3),
         textcoords="offset points",
@@ -81,6 +91,12 @@ def _values(metrics: Any, field: str) -> tuple[Float[np.ndarray, "record"], Floa
     values = np.asarray(metrics[field].transpose("seed", "record").values, dtype=np.float64)
     shown = log_time >= FIRST_LOG_TIME
     return log_time[shown], values[:, shown]
+
+
+def _top(metrics: Any, field: str) -> Float[np.ndarray, "record"]:
+    """The highest of what :func:`draw_curve` draws."""
+    values = _values(metrics, field)[1]
+    return np.fmax.reduce(_positive(values if len(values) <= SINGLE_SEEDS else _quantiles(values)), axis=0)
 
 
 def _quantiles(values: Float[np.ndarray, "seed record"]) -> Float[np.ndarray, "3 record"]:

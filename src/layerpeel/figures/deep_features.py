@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from layerpeel.figures.style import BLUE, GREY, OCHRE, RED, WIDTH, style
+from layerpeel.wording import counted
 
 __all__ = ["plot_deep_features"]
 
@@ -40,7 +41,9 @@ def plot_deep_features(metrics: Any, *, axes: Any = None) -> tuple[Figure, list[
 
 def _page(metrics: Any) -> list[Axes]:
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
-    figure.suptitle(f"{metrics.attrs.get('title', '')}; {metrics.sizes['start']} starts a case", fontsize="medium")
+    figure.suptitle(
+        f"{metrics.attrs.get('title', '')}; {counted(metrics.sizes['start'], 'start')} a case", fontsize="medium"
+    )
     return list(np.ravel(figure.subplots(1, metrics.sizes["classes"])))
 
 

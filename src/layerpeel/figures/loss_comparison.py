@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from layerpeel.figures.style import BLUE, GREEN, GREY, OCHRE, RED, WIDTH, style
+from layerpeel.wording import counted
 
 __all__ = ["plot_loss_comparison"]
 
@@ -51,7 +52,7 @@ def plot_loss_comparison(metrics: Any, *, axes: Any = None) -> tuple[Figure, lis
 
 def _page(metrics: Any) -> list[Axes]:
     figure = Figure(figsize=(WIDTH, 5.0), layout="constrained")
-    seeds = f"median and range of {metrics.sizes['seed']} seeds"
+    seeds = f"median and range of {counted(metrics.sizes['seed'], 'seed')}"
     figure.suptitle("; ".join(filter(None, [metrics.attrs.get("title", ""), seeds])), fontsize="medium")
     return list(np.ravel(figure.subplots(2, 2, sharex=True)))
 

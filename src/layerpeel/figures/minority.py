@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from layerpeel.figures.style import BLUE, GREEN, GREY, OCHRE, RED, WIDTH, style, typeset
+from layerpeel.wording import counted
 
 __all__ = ["plot_minority_collapse"]
 
@@ -64,5 +65,4 @@ def _draw(ax: Axes, metrics: Any, KB: int, colour: str) -> None:
 
 
 def _seeds(metrics: Any) -> str:
-    number = int(np.size(metrics["seed"]))
-    return f"{number} seed{'s' * (number > 1)}"
+    return counted(int(np.size(metrics["seed"])), "seed")

@@ -15,8 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from layerpeel.figures import loglog_scale
+from layerpeel.figures.absence import unnumbered
 from layerpeel.figures.curve import FIRST_LOG_TIME, Curve, draw_asymptote, draw_curve, draw_pale
 from layerpeel.figures.decades import number_decades
+from layerpeel.figures.errors import with_errors
 from layerpeel.figures.style import BLUE, GREEN, GREY, OCHRE, RED, WIDTH, style
 
 __all__ = ["plot_collapse", "plot_margin", "plot_training", "terminal_phase"]
@@ -151,11 +153,7 @@ def plot_training(
     The errors are 1 - ``train_accuracy`` and 1 - ``test_accuracy``. Arguments and errors are those of
     :func:`plot_collapse`, with two axes.
     """
-    metrics = _dataset(metrics)
-    errors = {
-        f"{part}_error": 1 - metrics[f"{part}_accuracy"] for part in ("train", "test") if f"{part}_accuracy" in metrics
-    }
-    return _draw(metrics.assign(errors), TRAINING, axes, rates or {}, window, rows=1)
+    return _draw(with_errors(_dataset(metrics)), TRAINING, axes, rates or {}, window, rows=1)
 
 
 def _dataset(metrics_or_run: Any) -> Any:
@@ -223,18 +221,22 @@ def _panel(ax: Axes, panel: Panel, metrics: Any, rates: Rates, beside: Any) -> N
     if (place := ax.get_subplotspec()) is None or place.is_last_row():
         ax.set_xlabel(f"{metrics.attrs.get('time', 'time')} $t$  (log log scale)")
     ax.set_ylabel(panel.formula)
-    for curve in panel.curves:
-        if curve.field in metrics:
-            draw_curve(ax, curve, metrics, rates.get(curve.field))
-            if beside is not None:
-                draw_pale(ax, curve, beside)
-    if beside is not None:
-        draw_asymptote(ax, panel.curves[0], metrics)
+    curves = [curve for curve in panel.curves if curve.field in metrics]
+    for curve in curves:
+        draw_curve(ax, curve, metrics, rates.get(curve.field))
+        if beside is not None:
+            draw_pale(ax, curve, beside)
+    if beside is not None and curves:
+        draw_asymptote(ax, curves, metrics)
     ax.margins(x=0.02, y=panel.room)
+    empty = not any(np.isfinite(line.get_ydata()).any() for line in ax.get_lines())
     _mark_terminal_phase(ax, metrics)
-    number_decades(ax)
-    if any(curve.field in metrics for curve in panel.curves):
-        ax.legend()
+    if empty:
+        unnumbered(ax)
+    else:
+        number_decades(ax)
+    if curves:
+        ax.legend(loc="center" if empty else "best")
 
 
 def terminal_phase(metrics: Any) -> float | None:

@@ -14,7 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from layerpeel.figures.decades import number_decades
+from layerpeel.figures.errors import with_errors
 from layerpeel.figures.style import BLUE, GREY, RED, WIDTH, style
+from layerpeel.wording import counted
 
 __all__ = ["plot_papyan2020"]
 
@@ -80,7 +82,7 @@ def plot_papyan2020(metrics: Any, *, axes: Any = None) -> tuple[Figure, list[Axe
     """
     if "step" not in getattr(metrics, "coords", ()) or "train_accuracy" not in metrics:
         raise ValueError(f"need the metrics of a network, with its epochs as step, got {type(metrics).__name__}")
-    metrics = metrics.assign({f"{part}_error": 1 - metrics[f"{part}_accuracy"] for part in ("train", "test")})
+    metrics = with_errors(metrics)
     with style():
         axes = _page(metrics) if axes is None else list(np.ravel(axes))
         if len(axes) != len(PANELS):
@@ -92,9 +94,8 @@ def plot_papyan2020(metrics: Any, *, axes: Any = None) -> tuple[Figure, list[Axe
 
 
 def _page(metrics: Any) -> list[Axes]:
-    seeds = metrics.sizes["seed"]
     figure = Figure(figsize=(WIDTH * 1.2, 4.4), layout="constrained")
-    heading = f"{metrics.attrs.get('title', '')}; {seeds} seed{'s' * (seeds > 1)}"
+    heading = f"{metrics.attrs.get('title', '')}; {counted(metrics.sizes['seed'], 'seed')}"
     figure.suptitle(textwrap.fill(heading, LINE), fontsize="medium")
     return list(np.ravel(figure.subplots(2, 3, sharex=True)))
 

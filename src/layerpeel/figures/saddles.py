@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from layerpeel.figures.style import BLUE, GREEN, GREY, OCHRE, RED, WIDTH, style, typeset
+from layerpeel.wording import counted
 
 __all__ = ["plot_regularised_features"]
 
@@ -54,8 +55,9 @@ def plot_regularised_features(metrics: Any, *, axes: Any = None) -> tuple[Figure
 
 def _page(metrics: Any) -> list[Axes]:
     figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
-    seeds = metrics.sizes["seed"]
-    figure.suptitle(f"{typeset(metrics.attrs['title'])}; {seeds} seed{'s' * (seeds > 1)} a start", fontsize="medium")
+    figure.suptitle(
+        f"{typeset(metrics.attrs['title'])}; {counted(metrics.sizes['seed'], 'seed')} a start", fontsize="medium"
+    )
     panels = figure.subplot_mosaic([["a", "a"], ["b", "c"]])
     return [panels[letter] for letter in "abc"]
 

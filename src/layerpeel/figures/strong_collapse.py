@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from layerpeel.figures.style import BLUE, GREEN, GREY, OCHRE, RED, WIDTH, style
+from layerpeel.wording import counted
 
 __all__ = ["plot_strong_collapse"]
 
@@ -48,8 +49,7 @@ def plot_strong_collapse(metrics: Any, *, axes: Any = None) -> tuple[Figure, lis
 
 def _page(metrics: Any) -> Any:
     figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
-    seeds = metrics.sizes["seed"]
-    figure.suptitle(f"{metrics.attrs['title']}; {seeds} seed{'s' * (seeds > 1)}", fontsize="medium")
+    figure.suptitle(f"{metrics.attrs['title']}; {counted(metrics.sizes['seed'], 'seed')}", fontsize="medium")
     return figure.subplots(1, 2)
 
 

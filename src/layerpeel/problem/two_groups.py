@@ -24,8 +24,8 @@ K - 1, where the program is not the model.
 
 import math
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -88,13 +88,15 @@ class TwoGroups:
 
         The price of the bound is that of x, or of s where there is one majority class and no x.
         """
-        slope = _with_derivatives(self, _least(self, R, (0, 2)), R)[1]
-        priced = slope[1] - (self.KB - 1) * (slope[0] / (self.KA - 1) if self.KA > 1 else 0.0)
-        return float(priced) * (self.KA * R + self.KB)
+        return _slope_at_collapse(self, _least(self, R, (0, 2)), R)
 
     def between(self, v: Any) -> Any:
         """s, the singular value of the mode between the groups, at v = (x, y, phi)."""
-        return self.T - self.weights[0] * v[0] - self.weights[1] * v[1]
+        return _between(self._numbers, v)
+
+    @property
+    def _numbers(self) -> "_Numbers":
+        return _Numbers(float(self.KA), float(self.KB), self.T)
 
     @property
     def weights(self) -> Float[np.ndarray, "2"]:
@@ -104,7 +106,7 @@ class TwoGroups:
     def _optimum(self, R: float) -> Float[np.ndarray, "3"]:
         if not 1 <= R < math.inf:
             raise ValueError(f"need a finite ratio R >= 1, got R={R}")
-        return _least(self, R, (0, 2) if self.slope_at_collapse(R) >= 0 else (0, 1, 2))
+        return _optimum(self, R)
 
 
 def vanishing_ratio(KA: int, KB: int, E_W: float, E_H: float) -> float:
@@ -123,39 +125,67 @@ def vanishing_ratio(KA: int, KB: int, E_W: float, E_H: float) -> float:
     return math.sqrt(KA / program.K / (M**2 - A**2)) if M > A else math.inf
 
 
-def _objective(program: TwoGroups, v: Any, R: Any) -> Float[Any, ""]:
+class _Numbers(NamedTuple):
+    """K_A, K_B and the bound T, as numbers that the compiled objective takes: one serves all programs."""
+
+    KA: Any
+    KB: Any
+    T: Any
+
+
+def _between(numbers: _Numbers, v: Any) -> Any:
+    KA, KB, T = numbers
+    return T - (KA - 1) * v[0] - (KB - 1) * v[1]
+
+
+def _objective(numbers: _Numbers, v: Any, R: Any) -> Float[Any, ""]:
     """F at v = (x, y, P, Q), P = sqrt(K K_B) p and Q = sqrt(K K_A) r, s = |(P, Q)|."""
-    KA, KB, K = program.KA, program.KB, program.K
+    KA, KB, _ = numbers
     x, y, P, Q = v
-    a = ((KA - 1) * x + P * math.sqrt(K / KB)) / KA
-    b = ((KB - 1) * y + Q * math.sqrt(K / KA)) / KB
+    a = ((KA - 1) * x + P * jnp.sqrt((KA + KB) / KB)) / KA
+    b = ((KB - 1) * y + Q * jnp.sqrt((KA + KB) / KA)) / KB
     majority = jnp.log1p((KA - 1) * jnp.exp(-x) + KB * jnp.exp(-a))
     minority = jnp.log1p((KB - 1) * jnp.exp(-y) + KA * jnp.exp(-b))
     return (R * KA * majority + KB * minority) / (R * KA + KB)
 
 
-def _on_bound(program: TwoGroups, v: Any, R: Any) -> Float[Any, ""]:
+def _on_bound(numbers: _Numbers, v: Any, R: Any) -> Float[Any, ""]:
     """F at v = (x, y, phi), the bound active."""
-    s = program.between(v)
-    return _objective(program, jnp.stack([v[0], v[1], s * jnp.cos(v[2]), s * jnp.sin(v[2])]), R)
+    s = _between(numbers, v)
+    return _objective(numbers, jnp.stack([v[0], v[1], s * jnp.cos(v[2]), s * jnp.sin(v[2])]), R)
 
 
-@partial(jax.jit, static_argnums=0)
-def _compiled(program: TwoGroups, v: Any, R: Any) -> tuple[Any, ...]:
-    return jax.value_and_grad(_objective, argnums=1)(program, v, R)
+@jax.jit
+def _compiled(numbers: _Numbers, v: Any, R: Any) -> tuple[Any, ...]:
+    return jax.value_and_grad(_objective, argnums=1)(numbers, v, R)
 
 
-@partial(jax.jit, static_argnums=0)
-def _compiled_on_bound(program: TwoGroups, v: Any, R: Any) -> tuple[Any, ...]:
-    value, slope = jax.value_and_grad(_on_bound, argnums=1)(program, v, R)
-    return value, slope, jax.hessian(_on_bound, argnums=1)(program, v, R)
+@jax.jit
+def _compiled_on_bound(numbers: _Numbers, v: Any, R: Any) -> tuple[Any, ...]:
+    value, slope = jax.value_and_grad(_on_bound, argnums=1)(numbers, v, R)
+    return value, slope, jax.hessian(_on_bound, argnums=1)(numbers, v, R)
 
 
 def _with_derivatives(program: TwoGroups, v: np.ndarray, R: float) -> list[np.ndarray]:
     """F and its derivatives: the gradient at the four scalars; gradient and Hessian at (x, y, phi) on the bound."""
     with jax.enable_x64(True):
-        found = (_compiled if len(v) == 4 else _compiled_on_bound)(program, v, float(R))
+        found = (_compiled if len(v) == 4 else _compiled_on_bound)(program._numbers, v, float(R))
         return [np.asarray(x) for x in found]
+
+
+def _slope_at_collapse(program: TwoGroups, v: np.ndarray, R: float) -> float:
+    slope = _with_derivatives(program, v, R)[1]
+    priced = slope[1] - (program.KB - 1) * (slope[0] / (program.KA - 1) if program.KA > 1 else 0.0)
+    return float(priced) * (program.KA * R + program.KB)
+
+
+@lru_cache(maxsize=256)
+def _optimum(program: TwoGroups, R: float) -> Float[np.ndarray, "3"]:
+    """(x, y, phi) of the least f: with y = 0 where a larger y does not lower it."""
+    collapsed = _least(program, R, (0, 2))
+    optimum = collapsed if _slope_at_collapse(program, collapsed, R) >= 0 else _least(program, R, (0, 1, 2))
+    optimum.flags.writeable = False
+    return optimum
 
 
 def _least(program: TwoGroups, R: float, free: tuple[int, ...]) -> Float[np.ndarray, "3"]:
@@ -170,9 +200,9 @@ def _least(program: TwoGroups, R: float, free: tuple[int, ...]) -> Float[np.ndar
         return T - weights @ v[:2] - math.hypot(v[2], v[3])
 
     found = minimize(
-        lambda v: _with_derivatives(program, v, R)[0],
+        lambda v: _with_derivatives(program, v, R),
         start,
-        jac=lambda v: _with_derivatives(program, v, R)[1],
+        jac=True,
         method="SLSQP",
         bounds=[(0.0, T), (0.0, T * (1 in free)), (0.0, T), (0.0, T)],
         constraints={"type": "ineq", "fun": room, "jac": lambda v: -np.append(weights, v[2:] / math.hypot(v[2], v[3]))},
