@@ -33,8 +33,8 @@ BLOCKS = (
     ((4, 1, 4), (2, 2)),
     ((4, 3, 3), (2, 2)),
     ((6, 1, 6), (2, 2, 2)),
-    ((6, 1, 5), (3, 3)),
-    ((5, 2, 5), (3, 2)),
+    ((6, 1, 6), (3, 3)),
+    ((4, 3, 3), (3, 1)),
 )
 """(K, n, d) and the blocks."""
 GOLDEN = {((4, 1, 4), (2, 2)): 1.7616, ((6, 1, 6), (2, 2, 2)): 1.4049}
@@ -169,7 +169,7 @@ def _sphere_curvature(problem: Problem, state: State, direction: State | None, s
 
 def _at_optimum() -> Iterator[tuple[float, str]]:
     """Tangent directions at collapse, nearly rotations: the line falls there, as the norm grows; does the sphere?"""
-    for problem in (summed(3, 2, 3), summed(4, 1, 4), summed(5, 10, 20)):
+    for problem in (summed(4, 3, 3), summed(4, 1, 4), summed(5, 10, 20)):
         state = problem.optimum(rho2=8.0).state
         for seed in range(20):
             phi = _near_rotation(problem, state, seed)

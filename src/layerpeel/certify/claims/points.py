@@ -28,7 +28,7 @@ __all__ = [
     "summed",
 ]
 
-SIZES = ((2, 3, 1), (3, 2, 2), (4, 1, 4), (5, 10, 20))
+SIZES = ((2, 3, 1), (4, 3, 3), (4, 1, 4), (5, 10, 20))
 """(K, n, d), with d = K-1 and beyond, one sample a class and several."""
 
 

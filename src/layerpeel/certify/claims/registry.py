@@ -49,7 +49,7 @@ STATEMENTS: tuple[Statement, ...] = tuple(statement for group in GROUPS for stat
 
 
 def check(only: str | Sequence[str] | None = None, *, progress: bool = False) -> list[Claim]:
-    """Put statements to the test: less than a minute for all of them.
+    """Put statements to the test: about a minute for all of them.
 
     A check that crashes is a claim with its ``error``, and the others go on. ``claim.surprises`` says what is not as
     it is on record. Ctrl-C ends it with the claims so far, if there are any.

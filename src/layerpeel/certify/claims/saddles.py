@@ -30,7 +30,7 @@ __all__ = ["STATEMENTS"]
 
 SADDLES = tuple((blocks, rho2) for blocks in ((2, 2), (3, 1), (2, 1, 1)) for rho2 in (4.0, 16.0, 64.0))
 """Blocks and rho^2 at K=4, n=1, d=4."""
-SHAPES = ((4, 1, 4), (4, 3, 3), (3, 2, 2))
+SHAPES = ((4, 1, 4), (4, 3, 3))
 """(K, n, d), d = K-1 among them, of the points with lam <= 0, at rho^2 = 10."""
 STRICT = 1e-2
 """A saddle is strict with an eigenvalue, over L, below minus this; a rotation orbit alone gives 0."""

@@ -84,7 +84,7 @@ def _gaps() -> Iterator[tuple[float, str]]:
 
 def _polished() -> Iterator[tuple[float, float, str]]:
     """log of L over the formula, the distance from collapse, and where."""
-    for shape, rho2 in (((3, 2, 2), 8.0), ((4, 1, 4), 8.0), ((4, 1, 4), 40.0)):
+    for shape, rho2 in (((4, 3, 3), 8.0), ((4, 1, 4), 8.0), ((4, 1, 4), 40.0)):
         problem = summed(*shape)
         least = np.log(problem.optimum(rho2=rho2).value)
         for seed in range(4):
