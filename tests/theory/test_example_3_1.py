@@ -43,6 +43,7 @@ def test_descent_stays_on_the_ray():
     np.testing.assert_allclose(W, W[0, 0] * M, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_noise_leaves_the_ray_slowly_for_plain_descent_and_soon_when_it_is_normalized():
     starts = lp.State(np.stack([0.6 * M] * 6), np.stack([0.6 * M] * 6))
     plain, normalized = (

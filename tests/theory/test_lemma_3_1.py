@@ -38,6 +38,7 @@ def test_a_perturbed_etf_and_an_unequal_norm_ratio_do_not(K, n, d):
     assert lp.margin(problem, lp.State(2 * best.W, best.H)).ratio == pytest.approx(2 * 2 / (1 + 4), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_below_d_equal_to_K_minus_1_descent_stays_under_it():
     problem = lp.ulpm(4, 2, 2)
     run = lp.descend(problem, problem.init(seed=range(4), scale=0.5), lp.normalized(1.0), steps=3000)

@@ -247,6 +247,7 @@ def shuffled_pixels(images):
     return np.random.default_rng(0).permuted(flat, axis=1).reshape(images.test_images.shape)
 
 
+@pytest.mark.slow
 def test_both_tell_digits_from_noise_and_from_their_own_pixels_shuffled():
     """The median of five networks: SGD is chaotic, and one of them (0.76 to 0.97) is another on another processor."""
     digits = data.digits()
