@@ -245,7 +245,7 @@ def test_at_the_optimum_no_curvature_is_negative():
         (lp.deep_ufm(4, 2, 3, 3, 0.01), "need two factors, W and H"),
         (lp.Problem(4, 2, 3, regulariser=lp.Ridge(0.1, 0.0)), "need a layerpeel.Ridge with lam_W > 0 and lam_H > 0"),
         (lp.lpm(4, 2, 3, 1, 1), "need a problem without bias, regulariser and constraint"),
-        (lp.ufm(4, 2, 3, 0.1, 0.1, nonneg=True), "need a problem without bias, regulariser and constraint"),
+        (lp.ufm(4, 2, 3, 0.1, 0.1, nonneg=True), "need a ridge problem without a constraint to escape in"),
     ],
 )
 @pytest.mark.parametrize("question", [lp.escape, lp.polish])
@@ -306,3 +306,9 @@ def test_rounds_are_counted_and_the_last_state_says_what_is_left():
     assert done.rounds == 2
     assert not done.optimal
     assert done.last.state is not None
+
+
+def test_a_loss_with_kinks_is_not_polished():
+    problem = lp.ufm(4, 2, 3, 0.01, 0.01, loss=lp.Hinge())
+    with pytest.raises(ValueError, match="need a loss with a continuous gradient to polish, got Hinge"):
+        lp.polish(problem, problem.init(0))

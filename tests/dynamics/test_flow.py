@@ -296,6 +296,17 @@ def test_an_interrupted_flow_goes_on_from_its_checkpoint(tmp_path, seeds):
     np.testing.assert_array_equal(again.state.W, run.state.W)
 
 
+def test_a_flow_to_zero_goes_on_with_the_tolerance_of_its_start(tmp_path):
+    problem, file = lp.ufm(3, 2, 4, 1.0, 1.0), tmp_path / "flow.safetensors"
+    start, times = problem.init(0), np.log(np.linspace(1.0, 40.0, 20)).tolist()
+    whole = lp.flow(problem, start, time=40.0, record=times)
+    with interrupted(at=10):
+        lp.flow(problem, start, time=40.0, record=times, checkpoint=file)
+    run = lp.flow(problem, start, time=40.0, record=times, checkpoint=file)
+    np.testing.assert_allclose(run.state.W, whole.state.W, rtol=1e-6)
+    assert run.outcome is whole.outcome is lp.Outcome.REACHED
+
+
 def test_a_checkpoint_of_another_flow_is_refused(tmp_path):
     file = tmp_path / "flow.safetensors"
     lp.flow(PROBLEM, START, log_time=5.0, checkpoint=file)

@@ -168,7 +168,10 @@ def test_a_minority_class_of_the_squared_loss_vanishes_at_its_threshold():
         (lambda: lp.lpm(4, 1, 3, 1, 0), "need E_H > 0 and finite, got E_H=0"),
         (lambda: lp.lpm(4, [3, 0, 1, 1], 3, 1, 1), "need n >= 1 and an integer, got n=0"),
         (lambda: lp.sphere(4, 1, 3, float("nan")), "need tau > 0 and finite, got tau=nan"),
-        (lambda: lp.sphere(4, 2, 3, 1, tied=True), "need n = 1 for tied vectors, W = H', got n=2"),
+        (
+            lambda: lp.sphere(4, 2, 3, 1, tied=True),
+            "need n = 1 for tied vectors, W = H', got N=8 samples of K=4 classes",
+        ),
         (lambda: lp.output_ball(4, 0.0), "need R > 0 and finite, got R=0.0"),
         (lambda: lp.ufm(4, 1, 3, 0, 1), "need lam_W > 0 and finite, got lam_W=0"),
         (lambda: lp.ufm(4, 1, 3, 1, "1"), "need lam_H > 0 and finite, got lam_H='1'"),

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 import layerpeel as lp
@@ -82,3 +83,61 @@ def test_a_perturbed_optimum_is_worse():
 def test_no_closed_form_is_said_in_one_sentence(problem, arguments, sentence):
     with pytest.raises(ValueError, match="^" + sentence.replace("(", r"\(").replace(")", r"\)")):
         problem.optimum(**arguments)
+
+
+UNEVEN = lp.NormBalls(1.0, 1.0, np.array([1.0, 10.0, 1.0, 10.0, 1.0, 10.0]))
+
+
+@pytest.mark.parametrize(
+    ("problem", "sentence"),
+    [
+        (lp.Problem(3, 2, 3, constraint=UNEVEN), "need a model whose optimum is known"),
+        (lp.Problem(3, 2, 3, regulariser=lp.Ridge(0.0, 0.0)), "need lam_W and lam_H > 0 for a least objective"),
+        (
+            lp.Problem(3, 2, 3, regulariser=lp.Ridge(0.1, 0.0)),
+            "need lam_W and lam_H > 0 for a least objective, got lam_H",
+        ),
+        (
+            lp.Problem(3, 2, 3, regulariser=lp.Ridge(0.1, 0.1), depth=3),
+            "need lam_W and lam_H and lam_hidden > 0 for a least objective, got lam_hidden = 0",
+        ),
+        (lp.deep_ufm(5, 1, 3, 3, 1e-4), "need d >= 4"),
+        (lp.deep_ufm(9, 1, 5, 3, 1e-4), "need d >= 6"),
+    ],
+    ids=str,
+)
+def test_what_has_no_known_optimum_is_refused(problem, sentence):
+    with pytest.raises(ValueError, match="^" + sentence):
+        problem.optimum()
+
+
+def test_balls_whose_classes_have_weights_of_their_own_are_computed():
+    pytest.importorskip("cvxpy")
+    weights = np.repeat([1.0, 10.0, 1.0], 2)
+    problem = lp.Problem(3, 2, 3, constraint=lp.NormBalls(1.0, 1.0, weights))
+    found = problem.optimum()
+    assert found.value == pytest.approx(found.lower_bound, rel=1e-8)
+    assert np.sum(weights * found.state.H**2) <= 1 + 1e-9
+    starts = problem.init(range(5), scale=0.5)
+    lowest = lp.descend(problem, starts, optax.sgd(2.0), steps=5000, record=2).metrics.loss[:, -1]
+    np.testing.assert_allclose(lowest, found.value, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: lp.Problem(3, 2, 3, regulariser=lp.Ridge(-1.0, 1.0)), "need lam_W >= 0 and finite, got lam_W=-1.0"),
+        (lambda: lp.Problem(3, 2, 4, constraint=lp.OutputBall(1.0)), "need d = K for logits in a ball"),
+        (lambda: lp.Problem(3, 2, 3, constraint=lp.OutputBall(0.0)), "need radius > 0"),
+        (lambda: lp.Problem(3, 2, 3, constraint=lp.Spheres(-1.0)), "need radius > 0"),
+        (lambda: lp.Problem(3, 2, 3, constraint=lp.Spheres(1.0, tied=True)), "need n = 1 for tied vectors"),
+        (lambda: lp.Problem(3, 2, 3, constraint=lp.NormBalls(0.0, 1.0)), "need W2 > 0"),
+        (
+            lambda: lp.Problem(3, 2, 3, constraint=lp.NormBalls(1.0, 1.0, np.ones(5))),
+            "need weights > 0, one for each of N=6",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused_with_the_problem(make, sentence):
+    with pytest.raises(ValueError, match="^" + sentence):
+        make()

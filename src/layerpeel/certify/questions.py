@@ -53,11 +53,11 @@ def polish(
         The result, whose ``outcome`` says how it ended; Ctrl-C ends it early with the lowest state seen.
 
     Raises:
-        ValueError: as :func:`escape`, or for rounds < 1.
+        ValueError: as :func:`escape`, for a loss with kinks, or for rounds < 1.
     """
     ask = ridge_polish if _has_ridge(problem) else sphere_polish
     return ask(problem, state, tol=tol, rounds=rounds, progress=progress)
 
 
 def _has_ridge(problem: Problem) -> bool:
-    return isinstance(problem, Problem) and problem.regulariser is not None and problem.constraint is None
+    return isinstance(problem, Problem) and problem.regulariser is not None

@@ -100,9 +100,11 @@ def ridge_polish(
         progress: whether to show a progress bar on stderr.
 
     Raises:
-        ValueError: as ``ridge_escape``, or for rounds < 1.
+        ValueError: as ``ridge_escape``, for a loss with kinks, or for rounds < 1.
     """
     rounds = need_integer("rounds", rounds, least=1)
+    if isinstance(problem, Problem) and not problem.loss.smooth:
+        raise ValueError(f"need a loss with a continuous gradient to polish, got {problem.loss!r}")
     first, state = ridge_escape(problem, state, tol=tol), admit(problem, state)
     with threadpool_limits(limits=1, user_api="blas"), progress_bar(rounds, "rounds", shown=progress) as show:
         return _polish(FlatObjective(problem), state, first, tol, rounds, show)

@@ -40,7 +40,7 @@ class Shrinking:
         problem: whose flow it is.
         begin: (y, absolute tolerance) -> an integration from y.
         y0: the start.
-        atol: absolute tolerance at the start.
+        share: absolute tolerance over the extent of the state.
     """
 
     def __init__(
@@ -49,12 +49,10 @@ class Shrinking:
         begin: Callable[[Float[np.ndarray, "m"], float], Integrator | Pieces],
         y0: Float[np.ndarray, "m"],
         *,
-        atol: float,
+        share: float,
     ) -> None:
-        self._problem, self._begin = problem, begin
-        self._share = atol / (extent(problem, y0) or 1.0)
-        self._now = begin(y0, atol)
-        self._begun = extent(problem, y0)
+        self._problem, self._begin, self._share = problem, begin, share
+        self._restart(y0)
 
     @property
     def y(self) -> Float[np.ndarray, "m"]:
@@ -75,10 +73,12 @@ class Shrinking:
             try:
                 return self._now.advance_to(time, look)
             except _Shrunk:
-                y = self._now.y
-                self._begun = extent(self._problem, y)
-                atol = self._share * self._begun
-                self._now = self._begin(y, max(atol, FINEST) if self._problem.bias else atol)
+                self._restart(self._now.y)
+
+    def _restart(self, y: Float[np.ndarray, "m"]) -> None:
+        self._begun = extent(self._problem, y)
+        atol = self._share * (self._begun or 1.0)
+        self._now = self._begin(y, max(atol, FINEST) if self._problem.bias else atol)
 
 
 class _Shrunk(Exception):

@@ -100,7 +100,7 @@ class SingleFlow:
         show: Callable[[int], None],
         stop: Callable[[], bool],
     ) -> Outcome:
-        since, done = self.since, len(recorder.rows)
+        since, done, begun = self.since, len(recorder.rows), extent(self.problem, flatten(start, 0.0))
         if done:
             start, since = _only(recorder.last), float(self.points[done - 1])
 
@@ -113,8 +113,8 @@ class SingleFlow:
         y0 = flatten(start, float(tau_of(since)))
         integrator: Integrator | Pieces | Shrinking | None = None
         try:
-            integrator = self._integrator(y0)
-            return self._record(integrator, self.points[done:], record, stop)
+            integrator = self._integrator(y0, begun)
+            return self._record(integrator, self.points[done:], begun, record, stop)
         except KeyboardInterrupt:
             return Outcome.INTERRUPTED
         except IntegrationFailed:
@@ -125,11 +125,11 @@ class SingleFlow:
         self,
         integrator: Integrator | Pieces | Shrinking,
         points: Float[np.ndarray, "record"],
+        begun: float,
         record: Callable[[np.ndarray], bool],
         stop: Callable[[], bool],
     ) -> Outcome:
-        """All records; those after the flow has come to rest repeat where it rests."""
-        begun = extent(self.problem, integrator.y)
+        """All records; those after the flow, once of the extent ``begun``, has come to rest repeat where it rests."""
 
         def look(y: np.ndarray) -> None:
             _heed(stop)
@@ -148,12 +148,13 @@ class SingleFlow:
                 return Outcome.NONFINITE
         return Outcome.REACHED if rest is None else Outcome.RESTED
 
-    def _integrator(self, y0: np.ndarray) -> Integrator | Pieces | Shrinking:
-        """One that follows the flow from y0; where the state may go to 0, its absolute tolerance goes with it."""
+    def _integrator(self, y0: np.ndarray, begun: float) -> Integrator | Pieces | Shrinking:
+        """One that follows the flow from y0; where the state may go to 0, its absolute tolerance goes with it, from
+        that for the extent ``begun``."""
         if self.problem.vanishes:
             return self._smooth(y0, self.atol)
         begin = self._smooth if self.problem.constraint is None else self._in_pieces
-        return Shrinking(self.problem, begin, y0, atol=self.atol)
+        return Shrinking(self.problem, begin, y0, share=self.atol / (begun or 1.0))
 
     def _smooth(self, y0: np.ndarray, atol: float) -> Integrator:
         clock = clock_of(self.problem)

@@ -6,6 +6,7 @@ where g_j = 0 throughout, without its normal part. Descent projects points inste
 """
 
 import abc
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
+from layerpeel.problem.options import need_positive_if_known
 from layerpeel.problem.state import State
 
 __all__ = ["Constraint", "NonNegative", "NormBalls", "OutputBall", "Spheres"]
@@ -29,6 +31,9 @@ class Constraint(abc.ABC):
     """A closed set of states, {g_j <= 0 for every face j} in a linear space, or {g_j = 0} for ``equality``."""
 
     equality: ClassVar[bool] = False
+
+    def check(self, K: int, d: int, N: int) -> None:  # noqa: B027 (most sets are for any sizes)
+        """Raise a ValueError unless this is a set of states of these sizes; numbers under a transformation pass."""
 
     @abc.abstractmethod
     def project(self, state: State) -> State:
@@ -78,6 +83,19 @@ class NormBalls(Constraint):
     H2: Any
     weights: Any = None
 
+    @property
+    def alike(self) -> bool:
+        """Whether all samples have the same weight."""
+        return self.weights is None or len(np.unique(np.asarray(self.weights))) == 1
+
+    def check(self, K: int, d: int, N: int) -> None:  # noqa: D102
+        need_positive_if_known("W2", self.W2)
+        need_positive_if_known("H2", self.H2)
+        if isinstance(self.weights, np.ndarray | Sequence) and not (
+            np.shape(self.weights) == (N,) and np.all(np.asarray(self.weights) > 0)
+        ):
+            raise ValueError(f"need weights > 0, one for each of N={N} samples, got {self.weights!r}")
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, NormBalls) and self._numbers() == other._numbers()
 
@@ -115,6 +133,11 @@ class Spheres(Constraint):
     tied: bool = False
     equality: ClassVar[bool] = True
 
+    def check(self, K: int, d: int, N: int) -> None:  # noqa: D102
+        need_positive_if_known("radius", self.radius)
+        if self.tied and N != K:
+            raise ValueError(f"need n = 1 for tied vectors, W = H', got N={N} samples of K={K} classes")
+
     def project(self, state: State) -> State:  # noqa: D102
         W, H = _mirrored(state) if self.tied else (state.W, state.H)
         return replace(state, W=self._onto(W, 1), H=self._onto(H, 0))
@@ -139,6 +162,11 @@ class OutputBall(Constraint):
     """W = I and |h_i| <= radius: the logits themselves are free in a ball (Wojtowytsch and E 2020); needs d = K."""
 
     radius: Any
+
+    def check(self, K: int, d: int, N: int) -> None:  # noqa: D102
+        need_positive_if_known("radius", self.radius)
+        if d != K:
+            raise ValueError(f"need d = K for logits in a ball, W = I, got d={d}, K={K}")
 
     def project(self, state: State) -> State:  # noqa: D102
         lengths = jnp.linalg.norm(state.H, axis=0)

@@ -50,11 +50,8 @@ def sphere(K: int, n: Sizes, d: int, tau: float, *, tied: bool = False, reductio
     Here |w_k| = |h_i| = sqrt(tau). ``tied`` is their model, n = 1 and W = H': sum_i log(1 + sum_{j != i} exp(tau(<u_i,
     u_j> - 1))); without it classifiers and features are free of each other.
     """
-    radius = math.sqrt(need_positive("tau", tau))
-    free = Problem(K=K, n=n, d=d, reduction=reduction)
-    if need_switch("tied", tied) and free.N != K:
-        raise ValueError(f"need n = 1 for tied vectors, W = H', got n={n}")
-    return Problem(K, free.n, d, constraint=Spheres(radius, tied), reduction=reduction)
+    spheres = Spheres(math.sqrt(need_positive("tau", tau)), need_switch("tied", tied))
+    return Problem(K, n, d, constraint=spheres, reduction=reduction)
 
 
 def output_ball(K: int, R: float, *, n: Sizes = 1, reduction: Reduction = "mean") -> Problem:

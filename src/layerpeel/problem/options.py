@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["need_integer", "need_not_negative", "need_positive", "need_switch", "number"]
+__all__ = ["need_integer", "need_not_negative", "need_positive", "need_positive_if_known", "need_switch", "number"]
 
 
 def number(value: Any) -> float:
@@ -23,6 +23,12 @@ def need_positive(name: str, value: Any) -> float:
     if not 0 < number(value) < math.inf:
         raise ValueError(f"need {name} > 0 and finite, got {name}={value!r}")
     return number(value)
+
+
+def need_positive_if_known(name: str, value: Any) -> None:
+    """Check a plain number, as :func:`need_positive` does; an array or a traced one is left alone."""
+    if isinstance(value, int | float | np.number):
+        need_positive(name, value)
 
 
 def need_not_negative(name: str, value: Any) -> float:

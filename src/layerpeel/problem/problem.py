@@ -76,6 +76,10 @@ class Problem:
             part = getattr(self, name)
             if not (part is None or isinstance(part, kind)):
                 raise ValueError(f"need {name} to be a layerpeel.{kind.__name__} or None, got {part!r}")
+        if self.regulariser is not None:
+            self.regulariser.check()
+        if self.constraint is not None:
+            self.constraint.check(self.K, self.d, self.N)
 
     @property
     def N(self) -> int:
@@ -146,7 +150,7 @@ class Problem:
         return evaluate(pure.log_gradient, self, state)
 
     def optimum(self, of: Literal["loss", "margin", "separation"] = "loss", *, rho2: float | None = None) -> Optimum:
-        """The global optimum in closed form, where one is known: see :func:`layerpeel.problem.optimum.optimum`."""
+        """The global optimum, where one is known or can be computed: see :func:`layerpeel.problem.optima.optimum`."""
         return optimum(self, of, rho2=rho2)
 
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
+from layerpeel.problem.options import need_not_negative
 from layerpeel.problem.state import State
 
 __all__ = ["Regulariser", "Ridge"]
@@ -15,6 +17,9 @@ __all__ = ["Regulariser", "Ridge"]
 
 class Regulariser(abc.ABC):
     """A non-negative function of the state that is added to the loss."""
+
+    def check(self) -> None:  # noqa: B027 (most have nothing to check)
+        """Raise a ValueError unless its settings are possible; numbers under a transformation pass."""
 
     @abc.abstractmethod
     def value(self, state: State) -> Float[Any, ""]:
@@ -30,6 +35,11 @@ class Ridge(Regulariser):
     lam_H: Any
     lam_b: Any = 0.0
     lam_hidden: Any = 0.0
+
+    def check(self) -> None:  # noqa: D102
+        for name, value in vars(self).items():
+            if isinstance(value, int | float | np.number):
+                need_not_negative(name, value)
 
     def value(self, state: State) -> Float[Any, ""]:  # noqa: D102
         bias = 0.0 if state.b is None else self.lam_b * jnp.sum(state.b**2)

@@ -66,7 +66,7 @@ def minority_collapse_weight(n: Sequence[int], *, label_smoothing: float = 0.0) 
 
     For regularised features (:func:`ufm`, :func:`mse_ufm`), mean loss, any bias: the classes of the least size, if two
     or more share it, have one classifier iff sqrt(n_B) (1 - label_smoothing) <= N sqrt(lam_W lam_H). The same holds
-    for the squared error, whose minority classifiers then are 0.
+    for the squared error, whose minority classifiers then are 0 without a bias.
 
     Args:
         n: the class sizes.

@@ -48,9 +48,9 @@ def deep_blocks(problem: "Problem") -> dict[int, Optimum]:
         raise ValueError(f"need a deep model, depth >= 3, with cross-entropy and equal class sizes, got {problem!r}")
     if problem.constraint is not None or not isinstance(problem.regulariser, Ridge):
         raise ValueError(f"need a deep model with a weight on every factor and no constraint, got {problem!r}")
-    sizes = [m for m in range(2, problem.K + 1) if problem.K % m == 0 and problem.K - problem.K // m <= problem.d]
-    need_dimension(problem.d, problem.K // 2 if not sizes else 1, "the rank of the lowest blocks")
-    return {m: _block_optimum(problem, m) for m in sizes}
+    ranks = {m: problem.K - problem.K // m for m in range(2, problem.K + 1) if problem.K % m == 0}
+    need_dimension(problem.d, min(ranks.values()), "the rank of the lowest blocks")
+    return {m: _block_optimum(problem, m) for m, rank in ranks.items() if rank <= problem.d}
 
 
 def deep_block_optimum(problem: "Problem") -> Optimum:

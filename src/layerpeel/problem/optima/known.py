@@ -48,10 +48,22 @@ def optimum(
         return _of_unconstrained(problem, of, rho2)
     if of != "loss" or rho2 is not None:
         raise ValueError("need optimum() without a question or rho2 for a problem with a least objective, got one")
+    _need_weights(problem)
     found = _of_deep(problem) or _of_regularised(problem) or _of_bounded(problem) or computed_optimum(problem)
     if found is None:
         raise ValueError(f"need a model whose optimum is known (`layerpeel models` lists them), got {problem!r}")
     return found
+
+
+def _need_weights(problem: "Problem") -> None:
+    """Raise where a ridge leaves a factor free: only the squared error has a least objective then, with two factors."""
+    ridge = problem.regulariser
+    if problem.constraint is not None or not isinstance(ridge, Ridge):
+        return
+    names = ("lam_W", "lam_H", "lam_hidden")[: 2 + (problem.depth > 2)]
+    free = [name for name in names if not float(getattr(ridge, name)) > 0]
+    if free and not (isinstance(problem.loss, SquaredError) and problem.depth == 2):
+        raise ValueError(f"need {' and '.join(names)} > 0 for a least objective, got {' and '.join(free)} = 0")
 
 
 def _of_unconstrained(problem: "Problem", of: str, rho2: float | None) -> Optimum:
@@ -100,6 +112,9 @@ def _of_regularised(problem: "Problem") -> Optimum | None:
 
 
 def _of_bounded(problem: "Problem") -> Optimum | None:
-    solve = BOUNDED.get(type(problem.constraint))  # type: ignore[arg-type]
+    constraint = problem.constraint
+    if isinstance(constraint, NormBalls) and not constraint.alike:
+        return None
+    solve = BOUNDED.get(type(constraint))  # type: ignore[arg-type]
     simple = problem.balanced and problem.loss == CrossEntropy() and problem.regulariser is None and not problem.bias
     return solve(problem) if solve and simple else None

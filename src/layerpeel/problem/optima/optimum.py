@@ -24,11 +24,11 @@ RANK = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Optimum:
-    """A global optimum: its ``value``, one ``state`` that attains it, and what is known of it.
+    """The least value known of an objective, one ``state`` that attains it, and what is known of it.
 
     Attributes:
-        value: the optimal value.
-        state: one minimiser; the others are its rotations.
+        value: the global optimum, but for deep models (an upper bound) and where ``lower_bound`` says how near it is.
+        state: one state that attains it.
         conditions: when the value holds and which states attain it.
         source: the statement and paper it comes from.
         lower_bound: what no state goes below, proved by duality at ``state``, where the optimum was computed; None for

@@ -94,7 +94,7 @@ def nonnegative_optimum(problem: "Problem") -> Optimum:
         conditions="iff the class means are an orthogonal frame in the positive orthant and W its centred copy"
         if q > 0
         else "W = H = 0: the weights are too large for anything else",
-        source="Dang, Tran, Nguyen and Ho 2024 (cross-entropy); Tirer and Bruna 2022 (squared error)",
+        source="Dang, Tran, Nguyen and Ho 2024",
     )
 
 
