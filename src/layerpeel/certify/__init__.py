@@ -6,13 +6,13 @@ from typing import Any
 from layerpeel.certify.curvature import Curvature, curvature
 from layerpeel.certify.duality import DualityGap, duality_gap
 from layerpeel.certify.escape import Escape
+from layerpeel.certify.escape_and_polish import escape, polish
 from layerpeel.certify.global_certificate import GlobalCertificate, global_certificate
 from layerpeel.certify.kkt import Kkt, kkt
 from layerpeel.certify.lowest_curvature import lowest_curvature
 from layerpeel.certify.margin import Margin, margin
 from layerpeel.certify.one_vs_rest import OneVsRest, one_vs_rest_bound, one_vs_rest_margin, softmax_code
 from layerpeel.certify.polish import Polished
-from layerpeel.certify.questions import escape, polish
 from layerpeel.certify.ridge_escape import RidgeEscape
 from layerpeel.certify.ridge_polish import RidgePolished
 

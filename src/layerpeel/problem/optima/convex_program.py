@@ -2,8 +2,8 @@
 
 Any class sizes, any bias; cross-entropy (smoothed or not), squared error and hinge; a ridge or norm balls. The convex
 program (:mod:`.program`) is solved by interior points (:mod:`.conic`), its factors polished to rounding
-(:mod:`.factored`), and the dual at the slopes found (:mod:`.duality`) bounds what any state can reach. The hinge, which
-has kinks at its optimum, is not polished: its bound comes from the multipliers of the interior points.
+(:mod:`.factored`), and the dual at the slopes found (:mod:`.dual_value`) bounds what any state can reach. The hinge,
+which has kinks at its optimum, is not polished: its bound comes from the multipliers of the interior points.
 """
 
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 
 from layerpeel.problem.losses import CrossEntropy, Hinge, SquaredError
 from layerpeel.problem.optima.conic import ConicPoint, solve_conic
-from layerpeel.problem.optima.duality import dual_value
+from layerpeel.problem.optima.dual_value import dual_value
 from layerpeel.problem.optima.factored import polish
 from layerpeel.problem.optima.optimum import Optimum, factors
 from layerpeel.problem.optima.program import ConvexProgram, convex_program
