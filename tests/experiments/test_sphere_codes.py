@@ -90,7 +90,7 @@ def test_minima_of_other_sets_are_refused():
     ball = lp.output_ball(4, 1.0)
     with pytest.raises(ValueError, match=r"^need no constraint or spheres, got OutputBall"):
         minimise(ball, ball.init(0))
-    with pytest.raises(ValueError, match=r"^need one start, got 2"):
+    with pytest.raises(ValueError, match=r"^need one state at a time, without a seed axis, got 2"):
         minimise(SIX, SIX.init(range(2)))
 
 

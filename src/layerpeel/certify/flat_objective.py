@@ -4,7 +4,7 @@ With its gradient and the products of its plain (Euclidean) Hessian, all by diff
 """
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from layerpeel.problem import Problem, State
 from layerpeel.problem import objective as pure
+from layerpeel.problem.vectors import as_state, as_vector
 
 __all__ = ["FlatObjective"]
 
@@ -24,14 +25,11 @@ class FlatObjective:
 
     def vector(self, state: State) -> Float[np.ndarray, "m"]:
         """x of a state."""
-        return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(state)])
+        return as_vector(state)
 
     def state(self, x: Float[np.ndarray, "m"]) -> State:
         """The state of x."""
-        shapes, structure = jax.tree.flatten(self.problem.shapes, is_leaf=lambda leaf: isinstance(leaf, tuple))
-        parts = np.split(x, np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1])
-        leaves = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
-        return cast(State, jax.tree.unflatten(structure, leaves))
+        return as_state(self.problem, x)
 
     def value(self, state: State) -> float:
         """F."""

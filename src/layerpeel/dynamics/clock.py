@@ -27,6 +27,7 @@ from jaxtyping import Float
 
 from layerpeel.problem import Problem, State
 from layerpeel.problem import objective as pure
+from layerpeel.problem.vectors import as_state, as_vector
 
 __all__ = [
     "Clock",
@@ -79,15 +80,12 @@ def tau_of(log_time: Any) -> Any:
 
 def flatten(state: State, tau: float) -> Float[np.ndarray, "m"]:
     """y = (W, H, b, hidden, tau)."""
-    return np.concatenate([*(np.ravel(leaf) for leaf in jax.tree.leaves(state)), [tau]])
+    return np.append(as_vector(state), tau)
 
 
 def unflatten(problem: Problem, y: Float[Any, "m"]) -> tuple[State, Float[Any, ""]]:
     """The state and tau of y."""
-    shapes, tree = jax.tree.flatten(problem.shapes, is_leaf=lambda x: isinstance(x, tuple))
-    ends = np.cumsum([np.prod(shape) for shape in shapes])
-    leaves = [y[end - np.prod(shape) : end].reshape(shape) for shape, end in zip(shapes, ends, strict=True)]
-    return tree.unflatten(leaves), y[-1]
+    return as_state(problem, y[:-1]), y[-1]
 
 
 @partial(jax.jit, static_argnames="clock")

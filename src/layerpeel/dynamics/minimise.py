@@ -16,7 +16,8 @@ from scipy.optimize import minimize
 
 from layerpeel.problem import Problem, Spheres, State
 from layerpeel.problem import objective as pure
-from layerpeel.problem.boundary import admit, has_seed_axis
+from layerpeel.problem.boundary import admit_one
+from layerpeel.problem.vectors import as_state, as_vector
 
 __all__ = ["Minimum", "minimise"]
 
@@ -38,14 +39,12 @@ def minimise(problem: Problem, start: State, *, log: bool = False) -> Minimum:
     Raises:
         ValueError: for a start that does not fit or has a seed axis, or a constraint other than spheres.
     """
-    start = admit(problem, start)
-    if has_seed_axis(start):
-        raise ValueError(f"need one start, got {len(start.W)}")
+    start = admit_one(problem, start)
     if not (problem.constraint is None or isinstance(problem.constraint, Spheres)):
         raise ValueError(f"need no constraint or spheres, got {type(problem.constraint).__name__}")
     objective = pure.log_objective if log else pure.objective
     with jax.enable_x64(True):
-        x = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(start)])
+        x = as_vector(start)
         size = abs(float(_value_and_gradient(objective, problem, x)[0])) or 1.0
 
         def scaled(x: Float[np.ndarray, "m"]) -> tuple[float, Float[np.ndarray, "m"]]:
@@ -63,8 +62,5 @@ def _value_and_gradient(objective: Callable[[Problem, State], Any], problem: Pro
 
 
 def _state(problem: Problem, x: Any) -> State:
-    shapes, tree = jax.tree.flatten(problem.shapes, is_leaf=lambda x: isinstance(x, tuple))
-    ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes])[:-1]
-    parts = zip(jnp.split(x, ends), shapes, strict=True)
-    state = tree.unflatten([part.reshape(shape) for part, shape in parts])
+    state = as_state(problem, x)
     return state if problem.constraint is None else problem.constraint.project(state)
