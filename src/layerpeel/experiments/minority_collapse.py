@@ -77,7 +77,7 @@ class MinorityCollapse(Experiment):
     first_seed: int = 0
 
     def run(self, checkpoint: Path, *, progress: bool) -> Finding:
-        """Descend at every ratio from all seeds at once (a minute)."""
+        """Descend at every ratio from all seeds at once (half a minute)."""
         from layerpeel.problem import minority_collapse_threshold
         from layerpeel.problem.two_groups import TwoGroups
 
