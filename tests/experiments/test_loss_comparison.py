@@ -39,14 +39,7 @@ def test_the_hinge_nears_the_optimum_of_its_kink(kept):
     hinge = kept.metrics.sel(model="hinge")
     gap = hinge["objective_gap"].median("seed").values
     assert 0 < gap[-1] < 1e-3
-    assert (
-        float(
-            hinge["optimal_margin"].isel(record=-1)
-            if "record" in hinge["optimal_margin"].dims
-            else hinge["optimal_margin"]
-        )
-        == 1
-    )
+    assert float(hinge["optimal_margin"]) == 1
 
 
 def test_the_weight_sets_the_last_phase(kept):

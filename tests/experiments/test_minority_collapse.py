@@ -61,8 +61,9 @@ def test_an_interrupt_keeps_the_finished_ratios(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"majorities": "3"}, "need majorities as numbers from 1 to K-2 = 2, comma-separated, got '3'"),
-        ({"majorities": "two"}, "need majorities as numbers"),
+        ({"majorities": "3"}, "need majorities from 1 to K-2 = 2, got '3'"),
+        ({"majorities": "two"}, "need majorities to be numbers with commas between them, got 'two'"),
+        ({"majorities": "2,2"}, "need majorities to be different numbers, got '2,2'"),
         ({"seeds": 0}, "need seeds >= 1, got seeds=0"),
         ({"d": 2}, "need d >= K-1 = 3 for the exact curve, got d=2"),
         ({"E_W": 0.0}, "need E_W > 0"),

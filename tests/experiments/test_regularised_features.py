@@ -97,6 +97,8 @@ def test_it_is_drawn_from_the_record_alone(kept, tmp_path):
         ({"blocks": "two"}, "need blocks as sums of sizes"),
         ({"blocks": "2+1"}, "need block sizes"),
         ({"noise": 0.0}, "need learning_rate > 0 and noise > 0"),
+        ({"learning_rate": 300.0}, r"need learning_rate \* lam_H < 1, .*, got 300.0 and 0.02"),
+        ({"records": 3}, "need steps >= 10 and records >= 4"),
         ({"seeds": 0}, "need seeds >= 1"),
     ],
 )

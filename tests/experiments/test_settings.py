@@ -3,6 +3,7 @@
 import pytest
 
 from layerpeel.experiments import EXPERIMENTS, UlpmDynamics, parse_setting, read_recipe
+from layerpeel.experiments.number_list import number_list
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,25 @@ def test_the_kept_config_of_a_run_is_a_recipe(tmp_path):
     assert read_recipe(str(recipe), {}) == mine
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "kept"),
+    [
+        ("minority-collapse", {"majorities": 3}, {"majorities": "3"}),
+        ("deep-features", {"classes": 4, "depths": 3, "scales": 0.3}, {"classes": "4", "depths": "3", "scales": "0.3"}),
+        ("deep-features", {"lam": 1}, {"lam": 1.0}),
+    ],
+)
+def test_one_number_is_a_list_of_numbers_and_a_whole_number_a_float(name, given, kept):
+    assert read_recipe(name, given).settings() == read_recipe(name, {}).settings() | kept
+
+
+@pytest.mark.parametrize("text", ["", "4,", "four", "4;5", "4,4", "4, 4"])
+def test_a_list_of_numbers_has_different_numbers_with_commas_between_them(text):
+    assert number_list("classes", "4, 10,2", int) == [4, 10, 2]
+    with pytest.raises(ValueError, match=r"^need classes to be (different )?numbers"):
+        number_list("classes", text, int)
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_has_defaults_and_says_what_its_settings_mean(name):
     experiment = read_recipe(name, {})
@@ -48,6 +68,7 @@ def test_every_experiment_has_defaults_and_says_what_its_settings_mean(name):
         ("nope", {}, r"need an experiment \(ulpm-dynamics, images, network, acceleration, .*\) or a recipe file"),
         ("ulpm-dynamics", {"Q": 1}, r"need a setting of ulpm-dynamics \(K, n, d, .*\), got 'Q'"),
         ("ulpm-dynamics", {"K": "two"}, "need K to be of type int like 5, got 'two'"),
+        ("ulpm-dynamics", {"optimizer": True}, "need optimizer to be of type str like '.*', got True"),
         ("ulpm-dynamics", {"K": True}, "need K to be of type int like 5, got True"),
         ("ulpm-dynamics", {"steps": 1.5}, "need steps to be of type int like 100000, got 1.5"),
     ],

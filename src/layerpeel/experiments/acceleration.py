@@ -29,6 +29,7 @@ from scipy.special import softmax
 from layerpeel.experiments.cases import Answer, Solved, solve_cases
 from layerpeel.experiments.descents import answer, last_states, side_by_side
 from layerpeel.experiments.experiment import Experiment, Finding
+from layerpeel.experiments.log_records import log_records
 from layerpeel.experiments.seeds import seed_range
 from layerpeel.wording import counted
 
@@ -94,9 +95,7 @@ class Acceleration(Experiment):
         from layerpeel.problem import ulpm
 
         problem, seeds = ulpm(self.K, self.n, self.d), seed_range(self.first_seed, self.seeds)
-        if self.steps < 10 or self.records < 4:
-            raise ValueError(f"need steps >= 10 and records >= 4, got steps={self.steps}, records={self.records}")
-        optimizers, record = self._optimizers(problem), self._record()
+        record, optimizers = log_records(self.steps, self.records), self._optimizers(problem)
         start = problem.init(seeds, scale=self.scale)
 
         def solve(name: str) -> Answer:
@@ -105,10 +104,6 @@ class Acceleration(Experiment):
 
         solved = solve_cases(list(optimizers), solve, checkpoint, unit="optimizers", progress=progress)
         return self._finding(problem, solved, seeds)
-
-    def _record(self) -> list[int]:
-        even = np.geomspace(1, self.steps, self.records - 1).round().astype(int)
-        return [0, *np.unique(even).tolist()]
 
     def _optimizers(self, problem: "Problem") -> dict[str, "optax.GradientTransformation"]:
         from layerpeel.separation import separation_cost

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from layerpeel.experiments.cases import Answer, Numbers, solve_cases
+from layerpeel.experiments.distinct import SAME, distinct
 from layerpeel.experiments.experiment import Experiment, Finding
+from layerpeel.experiments.number_list import number_list
 from layerpeel.experiments.seeds import seed_range
 from layerpeel.wording import counted
 
@@ -28,8 +30,6 @@ __all__ = ["DeepFeatures"]
 
 RANK = 1e-3
 """Singular values of the logits below this part of the largest count as 0."""
-SAME = 1e-6
-"""Values within this part of each other count as equal."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class DeepFeatures(Experiment):
         """Search case by case (half a minute)."""
         from layerpeel.problem import deep_ufm
 
-        classes, depths = numbers("classes", self.classes, int), numbers("depths", self.depths, int)
-        scales, seeds = numbers("scales", self.scales, float), seed_range(self.first_seed, self.seeds)
+        classes, depths = number_list("classes", self.classes, int), number_list("depths", self.depths, int)
+        scales, seeds = number_list("scales", self.scales, float), seed_range(self.first_seed, self.seeds)
         problems = {(K, F): deep_ufm(K, self.n, self.d or K, F, self.lam) for K in classes for F in depths}
         rows = {case: _closed_forms(problem) for case, problem in problems.items()}
         starts = [(scale, seed) for scale in scales for seed in seeds]
@@ -77,18 +77,6 @@ class DeepFeatures(Experiment):
             summary={"seeds": seeds, **solved.ending},
             text=_describe(metrics, self.lam),
         )
-
-
-def numbers(name: str, text: str, kind: type) -> list[Any]:
-    """The numbers of a comma-separated setting.
-
-    Raises:
-        ValueError: for something else in it, or nothing.
-    """
-    try:
-        return [kind(part) for part in text.split(",")]
-    except ValueError:
-        raise ValueError(f"need {name} to be numbers with commas between them, got {text!r}") from None
 
 
 def _closed_forms(problem: "Problem") -> dict[str, float]:
@@ -193,14 +181,3 @@ def _verdict(least: float, etf: float, blocks: float) -> str:
     if least > blocks * (1 + SAME):
         return "search did not reach the blocks"
     return "neural collapse" if blocks > etf * (1 - SAME) else "the blocks"
-
-
-def distinct(values: np.ndarray, ranks: np.ndarray) -> list[tuple[float, int, int]]:
-    """(value, rank, how often), ascending; values within SAME of the one before are one."""
-    found: list[tuple[float, int, int]] = []
-    for i in np.argsort(values):
-        if found and values[i] <= found[-1][0] * (1 + SAME):
-            found[-1] = (found[-1][0], found[-1][1], found[-1][2] + 1)
-        else:
-            found.append((float(values[i]), int(ranks[i]), 1))
-    return found

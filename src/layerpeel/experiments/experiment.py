@@ -80,9 +80,11 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 
 def _like(name: str, value: Any, default: Any) -> Any:
-    """``value`` in the type of ``default``: whole numbers are welcome as floats, a list where an int may be one."""
+    """``value`` in the type of ``default``: whole numbers are welcome as floats, numbers as text, lists for n."""
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if isinstance(default, str) and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
     if name == "n" and isinstance(value, Sequence) and not isinstance(value, str):
         return tuple(value)
     if type(value) is not type(default):

@@ -15,6 +15,7 @@ import numpy as np
 from layerpeel.experiments.cases import Answer, Solved, solve_cases
 from layerpeel.experiments.descents import answer, last_states, side_by_side
 from layerpeel.experiments.experiment import Experiment, Finding
+from layerpeel.experiments.log_records import log_records
 from layerpeel.experiments.seeds import seed_range
 from layerpeel.wording import counted
 
@@ -70,15 +71,14 @@ class LossComparison(Experiment):
     def run(self, checkpoint: Path, *, progress: bool) -> Finding:
         """Descend on every loss, from all seeds at once (half a minute)."""
         seeds = seed_range(self.first_seed, self.seeds)
-        if self.steps < 10 or self.records < 4 or not self.learning_rate > 0:
-            numbers = f"steps={self.steps}, records={self.records}, learning_rate={self.learning_rate}"
-            raise ValueError(f"need steps >= 10, records >= 4 and learning_rate > 0, got {numbers}")
-        problems = self._problems()
+        if not self.learning_rate > 0:
+            raise ValueError(f"need learning_rate > 0, got learning_rate={self.learning_rate}")
+        record, problems = log_records(self.steps, self.records), self._problems()
         for problem in problems.values():
             problem.optimum()  # too small a dimension is told before anything is computed
         solved = solve_cases(
             list(problems),
-            lambda name: self._descent(name, problems[name], seeds),
+            lambda name: self._descent(name, problems[name], seeds, record),
             checkpoint,
             unit="losses",
             progress=progress,
@@ -99,15 +99,14 @@ class LossComparison(Experiment):
         }
         return {name: models[name] for name in chosen}
 
-    def _descent(self, name: str, problem: "Problem", seeds: list[int]) -> Answer:
+    def _descent(self, name: str, problem: "Problem", seeds: list[int], record: list[int]) -> Answer:
         import optax
 
         from layerpeel.dynamics import descend
 
-        even = np.geomspace(1, self.steps, self.records - 1).round().astype(int)
         rate = self._falling if name == "hinge" else self.learning_rate
         start = problem.init(seeds, scale=self.scale)
-        return answer(descend(problem, start, optax.sgd(rate), self.steps, record=[0, *np.unique(even).tolist()]))
+        return answer(descend(problem, start, optax.sgd(rate), self.steps, record=record))
 
     def _falling(self, step: Any) -> Any:
         return self.learning_rate / (1 + self.lam * self.learning_rate * step)

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from layerpeel.experiments.cases import Answer, Numbers, solve_cases
 from layerpeel.experiments.experiment import Experiment, Finding
+from layerpeel.experiments.number_list import number_list
 from layerpeel.experiments.seeds import seed_range
 from layerpeel.experiments.text_table import text_table
 from layerpeel.wording import counted
@@ -77,7 +78,7 @@ class MinorityCollapse(Experiment):
     first_seed: int = 0
 
     def run(self, checkpoint: Path, *, progress: bool) -> Finding:
-        """Descend at every ratio from all seeds at once (a minute)."""
+        """Descend at every ratio from all seeds at once (half a minute)."""
         from layerpeel.problem import minority_collapse_threshold
         from layerpeel.problem.two_groups import TwoGroups
 
@@ -106,15 +107,10 @@ class MinorityCollapse(Experiment):
         )
 
     def _majorities(self) -> list[int]:
-        try:
-            numbers = [int(text) for text in self.majorities.split(",")]
-        except ValueError:
-            numbers = []
-        if not numbers or not all(1 <= KA <= self.K - 2 for KA in numbers):
-            raise ValueError(
-                f"need majorities as numbers from 1 to K-2 = {self.K - 2}, comma-separated, got {self.majorities!r}"
-            )
-        return numbers
+        majorities = number_list("majorities", self.majorities, int)
+        if not all(1 <= KA <= self.K - 2 for KA in majorities):
+            raise ValueError(f"need majorities from 1 to K-2 = {self.K - 2}, got {self.majorities!r}")
+        return majorities
 
     def _places(self, majority: int, R0: float) -> list[Place]:
         """n_B so large that n_A grows from point to point."""

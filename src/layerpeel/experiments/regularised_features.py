@@ -27,6 +27,7 @@ from jaxtyping import Float
 from scipy.optimize import brentq
 
 from layerpeel.experiments.experiment import Experiment, Finding
+from layerpeel.experiments.log_records import log_records
 from layerpeel.experiments.seeds import seed_range
 from layerpeel.experiments.text_table import text_table
 from layerpeel.wording import counted
@@ -97,6 +98,7 @@ class RegularisedFeatures(Experiment):
 
         seeds, problem = seed_range(self.first_seed, self.seeds), ufm(self.K, self.n, self.d, self.lam_W, self.lam_H)
         self._check()
+        record = log_records(self.steps, self.records)
         saddles = _saddles(problem, self.blocks)
         starts = _stack(
             [problem.init(seed, scale=self.scale) for seed in seeds],
@@ -107,7 +109,7 @@ class RegularisedFeatures(Experiment):
             starts,
             optax.sgd(self.learning_rate),
             self.steps,
-            record=[0, *np.unique(np.geomspace(1, self.steps, self.records - 1).round().astype(int)).tolist()],
+            record=record,
             keep_states=True,
             checkpoint=checkpoint,
             progress=progress,
@@ -129,12 +131,15 @@ class RegularisedFeatures(Experiment):
             raise ValueError(f"need d >= K = {self.K}, where every saddle is strict, got d={self.d}")
         if not (self.learning_rate > 0 and self.noise > 0):
             raise ValueError(f"need learning_rate > 0 and noise > 0, got {self.learning_rate} and {self.noise}")
-        if self.steps < 10 or self.records < 4:
-            raise ValueError(f"need steps >= 10 and records >= 4, got steps={self.steps}, records={self.records}")
         if self.K * math.sqrt(self.n * self.lam_W * self.lam_H) >= 1:
             raise ValueError(
                 "need K sqrt(n lam_W lam_H) < 1, or W = H = 0 is the optimum, "
                 f"got lam_W={self.lam_W}, lam_H={self.lam_H}"
+            )
+        if self.learning_rate * self.lam_H >= 1:
+            raise ValueError(
+                "need learning_rate * lam_H < 1, or the weight overshoots 0 in every step, "
+                f"got {self.learning_rate} and {self.lam_H}"
             )
 
     def _metrics(

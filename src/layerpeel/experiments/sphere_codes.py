@@ -19,8 +19,9 @@ import numpy as np
 from jaxtyping import Float
 
 from layerpeel.experiments.cases import Answer, Numbers, solve_cases
-from layerpeel.experiments.deep_features import distinct, numbers
+from layerpeel.experiments.distinct import distinct
 from layerpeel.experiments.experiment import Experiment, Finding
+from layerpeel.experiments.number_list import number_list
 from layerpeel.experiments.seeds import seed_range
 from layerpeel.wording import counted
 
@@ -63,13 +64,13 @@ class SphereCodes(Experiment):
 
     def run(self, checkpoint: Path, *, progress: bool) -> Finding:
         """Search case by case (a minute)."""
-        classes = numbers("classes", self.classes, int)
+        classes = number_list("classes", self.classes, int)
         if min(classes) < 3:
             raise ValueError(f"need numbers of classes >= 3, got classes={self.classes}")
         if min(self.starts, self.code_starts) < 1:
             raise ValueError(f"need starts and code_starts >= 1, got {self.starts} and {self.code_starts}")
         seeds = seed_range(self.first_seed, self.starts)
-        cases = [(K, d) for K in dict.fromkeys(classes) for d in range(2, K + 1)]
+        cases = [(K, d) for K in classes for d in range(2, K + 1)]
         simplex = {K: _simplex_value(K, self.tau) for K in classes}
         solved = solve_cases(cases, self._search, checkpoint, progress=progress)
         metrics = _dataset(simplex, solved.numbers).assign_attrs(

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from layerpeel.experiments.experiment import Experiment, Finding
+from layerpeel.experiments.log_records import log_records
 from layerpeel.experiments.seeds import seed_range
 from layerpeel.experiments.text_table import text_table
 from layerpeel.wording import counted
@@ -95,13 +96,14 @@ class SquaredLoss(Experiment):
 
         seeds, problem = seed_range(self.first_seed, self.seeds), mse_ufm(self.K, self.n, self.d, 0, 0, bias="free")
         self._check()
+        record = log_records(self.steps, self.records)
         eps = np.geomspace(self.largest, self.smallest, self.sizes)
         run = descend(
             problem,
             _starts(problem, eps, seeds),
             optax.sgd(self.learning_rate),
             self.steps,
-            record=[0, *np.unique(np.geomspace(1, self.steps, self.records - 1).round().astype(int)).tolist()],
+            record=record,
             keep_states=True,
             checkpoint=checkpoint,
             progress=progress,
@@ -128,11 +130,8 @@ class SquaredLoss(Experiment):
             raise ValueError(
                 f"need sizes >= 2 and 0 < smallest < largest < 1, got {self.sizes}, {self.smallest}, {self.largest}"
             )
-        if self.steps < 10 or self.records < 4 or not self.learning_rate > 0:
-            raise ValueError(
-                "need steps >= 10, records >= 4 and learning_rate > 0, "
-                f"got {self.steps}, {self.records} and {self.learning_rate}"
-            )
+        if not self.learning_rate > 0:
+            raise ValueError(f"need learning_rate > 0, got learning_rate={self.learning_rate}")
 
 
 def _starts(problem: "Problem", eps: Float[np.ndarray, "eps"], seeds: list[int]) -> "State":

@@ -62,31 +62,50 @@ def systems() -> tuple[System, ...]:
     """All of them, the paper's own model first, then Table 1, then later ones."""
     from layerpeel.problem import CrossEntropy, Focal, Hinge
 
-    small, weights = {"K": 4, "n": 5, "d": 6}, {"lam_W": 5e-3, "lam_H": 5e-3}
-    long_tail = {"K": 4, "n": (20, 10, 5, 1), "d": 6}
+    weights = {"lam_W": 5e-3, "lam_H": 5e-3}
+    small, large = {"K": 4, "n": 5, "d": 6} | weights, {"K": 4, "n": 5, "d": 10}
+    balls = {"d": 10, "E_W": 1, "E_H": 5}
     losses = "layerpeel run loss-comparison"
     fang = "layerpeel run minority-collapse"
     codes = "layerpeel run sphere-codes"
     return (
         System("ulpm", {"K": 5, "n": 10, "d": 20}, "Ji et al. 2022", "layerpeel run runs/figure-2.toml"),
-        System("lpm", {"K": 10, "n": 3, "d": 9, "E_W": 1, "E_H": 5}, "Fang et al. 2021 [9]", fang),
-        System("lpm", long_tail | {"E_W": 1, "E_H": 5}, "Fang et al. 2021 [9]", fang),
+        System("lpm", {"K": 10, "n": 2} | balls, "Fang et al. 2021 [9]", fang),
+        System("lpm", {"K": 10, "n": (20,) * 5 + (2,) * 5} | balls, "Fang et al. 2021 [9]", fang),
         System("output_ball", {"K": 4, "R": 1}, "Wojtowytsch and E 2020 [39]", codes),
-        System("sphere", {"K": 4, "n": 1, "d": 3, "tau": 1, "tied": True}, "Lu and Steinerberger 2020 [24]", codes),
+        System("sphere", {"K": 4, "n": 1, "d": 4, "tau": 1, "tied": True}, "Lu and Steinerberger 2020 [24]", codes),
         System(
             "mse_ufm",
-            small | {"lam_W": 0, "lam_H": 0, "bias": "free"},
+            large | {"lam_W": 0, "lam_H": 0, "bias": "free"},
             "Mixon, Parshall and Pi 2020 [26]",
             "layerpeel run squared-loss",
         ),
-        System("ufm", small | weights | {"lam_b": 0.1}, "Zhu et al. 2021 [43]", "layerpeel run regularised-features"),
-        System("ufm", long_tail | weights, "Hong and Ling 2023", fang),
-        System("mse_ufm", small | weights, "Tirer and Bruna 2022", losses),
-        System("mse_ufm", long_tail | weights, "Dang et al. 2023", losses),
-        System("ufm", small | weights | {"loss": CrossEntropy(label_smoothing=0.1)}, "Zhou et al. 2022", losses),
-        System("ufm", small | weights | {"loss": Focal(gamma=2.0)}, "Zhou et al. 2022", losses),
-        System("ufm", small | weights | {"loss": Hinge()}, "by symmetry", losses),
-        System("ufm", {"K": 4, "n": 2, "d": 5} | weights | {"nonneg": True}, "Dang et al. 2024", losses),
+        System("ufm", large | weights, "Zhu et al. 2021 [43]", "layerpeel run regularised-features"),
+        System("ufm", small | {"lam_b": 0.1}, "Zhu et al. 2021 [43]", _claim("regularised-cross-entropy")),
+        System(
+            "ufm",
+            {"K": 3, "n": (6, 2, 2), "d": 3, "lam_W": 0.1, "lam_H": 0.1},
+            "Hong and Ling 2023",
+            _claim("minority-weight"),
+        ),
+        System("mse_ufm", small, "Tirer and Bruna 2022", _claim("squared-error")),
+        System(
+            "mse_ufm",
+            {"K": 4, "n": (20, 10, 5, 1), "d": 6, "lam_W": 0.01, "lam_H": 0.005},
+            "Dang et al. 2023",
+            _claim("squared-error"),
+        ),
+        *(
+            System("ufm", small | {"lam_b": 0.0, "loss": loss}, paper, losses)
+            for loss, paper in (
+                (CrossEntropy(label_smoothing=0.1), "Zhou et al. 2022"),
+                (Focal(gamma=2.0), "Zhou et al. 2022"),
+                (Hinge(), "by symmetry"),
+            )
+        ),
+        System(
+            "ufm", {"K": 4, "n": 2, "d": 5} | weights | {"nonneg": True}, "Dang et al. 2024", _claim("relu-features")
+        ),
         System(
             "deep_ufm",
             {"K": 4, "n": 1, "d": 4, "depth": 4, "lam": 1e-4},
@@ -94,6 +113,11 @@ def systems() -> tuple[System, ...]:
             "layerpeel run deep-features",
         ),
     )
+
+
+def _claim(statement: str) -> str:
+    """The command that puts one statement to the test."""
+    return f"layerpeel claims --only {statement}"
 
 
 def system_rows() -> list[dict[str, str]]:
@@ -110,8 +134,11 @@ def _dynamics(problem: "Problem") -> str:
     from layerpeel.problem import Spheres
 
     if problem.constraint is None:
-        return "descent, flow"
-    return f"projected descent, {'Riemannian' if isinstance(problem.constraint, Spheres) else 'projected'} flow"
+        descent, flow = "descent", "flow"
+    else:
+        descent = "projected descent"
+        flow = "Riemannian flow" if isinstance(problem.constraint, Spheres) else "projected flow"
+    return f"{descent}, {flow}" if problem.loss.smooth else descent
 
 
 def _optimum(problem: "Problem") -> str:
