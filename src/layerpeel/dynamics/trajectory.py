@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from layerpeel.outcome import Outcome
 from layerpeel.problem import Problem, State
+from layerpeel.wording import counted
 
 if TYPE_CHECKING:
     import xarray
@@ -43,10 +44,10 @@ class Trajectory:
         fields = ("loss" if last["loss"] > 0 else "log_loss", "margin_ratio", "within_class_variation")
         summary = ", ".join(f"{name} {float(last[name]):.4g}" for name in fields)
         seeds = self.metrics.sizes["seed"]
-        took = f"{self._length()}, {seeds} seed{'s' * (seeds > 1)}, {self.seconds:.1f} s"
+        took = f"{self._length()}, {counted(seeds, 'seed')}, {self.seconds:.1f} s"
         return f"{self.outcome} {took}: {summary}"
 
     def _length(self) -> str:
         if "step" in self.metrics.coords:
-            return f"{int(self.metrics['step'][-1])} steps"
+            return counted(int(self.metrics["step"][-1]), "step")
         return f"log t = {float(self.metrics['log_time'][-1]):.6g}"
