@@ -95,3 +95,10 @@ def test_margins_are_those_of_the_best_features():
 def test_a_wrong_call_is_one_sentence(call, sentence):
     with pytest.raises(ValueError, match=f"^{sentence}"):
         call()
+
+
+@pytest.mark.parametrize("length", [1e-200, 1e200])
+def test_it_is_of_degree_one_at_every_length(length):
+    found = lp.one_vs_rest_margin(length * np.eye(3))
+    assert found.margin / length == pytest.approx(np.sqrt(1.5))
+    assert found.lower / length == pytest.approx(np.sqrt(1.5))

@@ -74,8 +74,8 @@ def test_a_mode_at_its_threshold_falls_like_1_over_t_and_nothing_overflows():
         (lambda: lp.aligned_modes(PROBLEMS["balanced"], -1.0, 1.0), "need modes >= 0 and finite"),
         (lambda: lp.aligned_state(PROBLEMS["balanced"], 1.0, np.array([1.0])), "need one time"),
         (lambda: lp.aligned_state(lp.mse_ufm(4, 2, 3, 0.1, 0.1), 1.0), "need d >= 4, the number of modes, got d=3"),
-        (lambda: lp.central_path(3, 12, 0.0, 1.0), "need snr > 0"),
-        (lambda: lp.central_path(3, 2, 1.0, 1.0), "need K >= 2 classes and N >= K samples"),
+        (lambda: lp.central_path(3, 12, 0.0, 1.0), "need 0 < snr <= "),
+        (lambda: lp.central_path(3, 2, 1.0, 1.0), "need N samples in K classes of equal size"),
     ],
 )
 def test_wrong_calls_get_a_sentence(wrong, sentence):
@@ -167,3 +167,23 @@ def test_strong_collapse_from_small_starts_to_second_order_in_W_and_first_in_H()
     slopes = np.diff(np.log(errors), axis=0) / np.diff(np.log(sizes))[:, None]
     np.testing.assert_allclose(slopes, [[2, 1, 1]] * 2, atol=0.1)
     assert errors[-1][0] < 1e-5
+
+
+def test_extreme_modes_and_times_do_not_overflow():
+    problem = lp.mse_ufm(3, (1, 4, 9), 3, 0, 0)
+    np.testing.assert_allclose(lp.aligned_modes(problem, [1e-300, 1e300, 0.0], 1e300), [1.0, 2.0, 0.0])
+    np.testing.assert_allclose(lp.aligned_modes(problem, 1.0, 1e308), [1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((4, 4, 1e80, 1.0), "need 0 < snr <= 1e"),
+        ((4, 4, 1.0, 1e300), "need time <= 1e"),
+        ((4.5, 9, 1.0, 1.0), "need K >= 2 and an integer"),
+        ((4, 7, 1.0, 1.0), "need N samples in K classes of equal size"),
+    ],
+)
+def test_what_the_central_path_does_not_reach_is_refused(arguments, sentence):
+    with pytest.raises(ValueError, match="^" + sentence):
+        lp.central_path(*arguments)

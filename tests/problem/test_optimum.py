@@ -6,6 +6,7 @@ import optax
 import pytest
 
 import layerpeel as lp
+from layerpeel.dynamics.minimise import minimise
 
 SPHERE = {(4, 1, 4, 8.0): 2.330630612247, (5, 2, 4, 30.0): 2.485296346609}
 
@@ -141,3 +142,72 @@ def test_balls_whose_classes_have_weights_of_their_own_are_computed():
 def test_parts_that_do_not_fit_are_refused_with_the_problem(make, sentence):
     with pytest.raises(ValueError, match="^" + sentence):
         make()
+
+
+class Scaled(lp.SquaredError):
+    """Three times the squared error, of which nothing is known."""
+
+    def value(self, Z, Y):
+        return 3 * super().value(Z, Y)
+
+
+def test_a_subclass_of_a_known_loss_has_no_known_optimum():
+    for problem in (lp.ufm(4, 2, 4, 0.01, 0.01, loss=Scaled()), lp.lpm(4, 2, 4, 0.1, 0.1, loss=Scaled())):
+        with pytest.raises(ValueError, match=r"^need a loss of CrossEntropy, Focal, SquaredError, Hinge itself, got"):
+            problem.optimum()
+
+
+def test_a_ridge_on_one_factor_has_no_least_squared_error():
+    problem = lp.Problem(4, 2, 4, lp.SquaredError(), lp.Ridge(0.0, 0.1))
+    with pytest.raises(ValueError, match="need lam_W and lam_H > 0 for a least objective, got lam_W = 0"):
+        problem.optimum()
+
+
+@pytest.mark.parametrize(
+    ("problem", "value"),
+    [
+        (lp.ufm(4, 2, 4, 1e200, 1e200), np.log(4)),
+        (lp.mse_ufm(4, 2, 4, 1e200, 1e200), 0.5),
+        (lp.ufm(4, 2, 4, 1e-200, 1e-200), 0.0),
+        (lp.mse_ufm(4, 2, 4, 1e-200, 1e-200), 0.0),
+        (lp.lpm(4, 1, 4, 1e300, 1e300), 0.0),
+        (lp.mse_ufm(4, (1, 2, 3, 4), 3, 0, 0, bias="free"), 0.0),
+    ],
+    ids=str,
+)
+def test_extreme_weights_have_the_optima_of_their_limits(problem, value):
+    assert problem.optimum().value == pytest.approx(value, rel=1e-12, abs=1e-180)
+
+
+def test_a_free_bias_takes_the_mean_of_the_labels_whatever_the_sizes():
+    problem = lp.mse_ufm(4, (1, 2, 3, 4), 3, 0, 0, bias="free")
+    assert problem.objective(problem.optimum().state) < 1e-30
+
+
+@pytest.mark.parametrize(
+    ("K", "n", "gamma", "lam"),
+    [(2, 1, 5.0, 0.0690768768665136), (3, 1, 2.0, 0.3070083416), (4, 1, 1.0, 0.2736986798), (4, 1, 5.0, 0.1937638265)],
+)
+def test_the_focal_optimum_just_below_its_threshold_is_not_zero(K, n, gamma, lam):
+    found = lp.ufm(K, n, K + 1, lam, lam, loss=lp.Focal(gamma)).optimum()
+    assert 0 < found.state.squared_norm < 0.1
+    assert found.value < lp.ufm(K, n, K + 1, 10.0, 10.0, loss=lp.Focal(gamma)).optimum().value
+
+
+@pytest.mark.parametrize("lam", [1e-9, 1e-18, 1e-40])
+def test_deep_blocks_at_tiny_weights(lam):
+    """Pairs are lower than the simplex for K = 4 and 4 factors, ever more so, and all go to 0."""
+    blocks = lp.deep_blocks(lp.deep_ufm(4, 1, 4, 4, lam))
+    assert blocks[2].value < 0.95 * blocks[4].value < 1e3 * lam
+
+
+def test_five_classes_have_deep_states_below_the_simplex():
+    problem = lp.deep_ufm(5, 1, 5, 3, 0.02)
+    least = min(minimise(problem, problem.init(seed, scale=0.5)).value for seed in range(12))
+    assert least < problem.optimum().value - 1e-3
+
+
+def test_a_bound_is_never_below_zero():
+    pytest.importorskip("cvxpy")
+    problem = lp.Problem(4, (1, 2, 3, 4), 4, lp.Hinge(), constraint=lp.NormBalls(4.0, 4.0), bias=True)
+    assert problem.optimum().lower_bound >= 0

@@ -87,3 +87,8 @@ def test_the_weight_is_the_root_of_the_least_size_over_all_samples():
 def test_impossible_settings_are_refused_in_one_sentence(call, sentence):
     with pytest.raises(ValueError, match=f"^{sentence}"):
         call()
+
+
+def test_in_the_smallest_balls_the_threshold_is_one_to_rounding():
+    for KA in (1, 2, 3):
+        assert lp.minority_collapse_threshold(KA=KA, KB=2, E_W=1e-20, E_H=1e-20) == pytest.approx(1.0)

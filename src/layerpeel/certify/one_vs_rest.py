@@ -79,7 +79,8 @@ def one_vs_rest_margin(frame: ArrayLike) -> OneVsRest:
     U = np.asarray(frame, dtype=np.float64)
     if U.ndim != 2 or U.shape[0] < 1 or U.shape[1] < 2 or not np.isfinite(U).all():
         raise ValueError(f"need a finite d x K matrix of K >= 2 column vectors, got shape {U.shape}")
-    K = U.shape[1]
+    K, scale = U.shape[1], float(np.abs(U).max()) or 1.0  # squares of the lengths neither over- nor underflow
+    U = U / scale
     weights = np.zeros((K, K))
     for k in range(K):
         weights[k, np.arange(K) != k] = _nearest(np.delete(U, k, axis=1) - U[:, [k]])
@@ -89,7 +90,7 @@ def one_vs_rest_margin(frame: ArrayLike) -> OneVsRest:
     scores = U.T @ directions
     rivals = np.where(np.eye(K, dtype=bool), -np.inf, scores).max(axis=0)
     lower = np.maximum(np.diag(scores) - rivals, 0.0)
-    return OneVsRest(float(upper.min()), float(lower.min()), upper, weights, directions)
+    return OneVsRest(scale * float(upper.min()), scale * float(lower.min()), scale * upper, weights, directions)
 
 
 def one_vs_rest_bound(K: SupportsIndex, d: SupportsIndex) -> OneVsRestBound:

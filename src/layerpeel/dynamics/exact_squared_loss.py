@@ -31,8 +31,12 @@ from scipy.optimize import brentq
 
 from layerpeel.frames import simplex_etf
 from layerpeel.problem import Problem, Ridge, SquaredError, State
+from layerpeel.problem.options import need_integer
 
 __all__ = ["aligned_modes", "aligned_state", "central_path"]
+
+LARGEST = 1e60
+"""Ratios and times of the central path: fourth powers of them are numbers."""
 
 
 def aligned_modes(problem: Problem, modes: Any, time: Any) -> Float[np.ndarray, "*times mode"]:
@@ -48,11 +52,11 @@ def aligned_modes(problem: Problem, modes: Any, time: Any) -> Float[np.ndarray, 
     """
     c, a, s0 = _samples(problem), _ends(problem), _admit_modes(problem, modes)
     t = _not_negative("time", time)[..., None]
-    x = 2 * a * t / c
+    with np.errstate(over="ignore"):  # e^-inf is 0
+        x = 2 * a / c * t
     # s = s0 e^x/(1 + s0 (e^x - 1)/a), by e^-|x| so that nothing overflows, and with its limit at a = 0
     decay = np.exp(-np.abs(x))
-    ratio = np.where(x == 0, 1.0, -np.expm1(-np.abs(x)) / np.where(x == 0, 1.0, np.abs(x)))  # (1 - e^-|x|)/|x|
-    growth = s0 * (2 * t / c) * ratio
+    growth = s0 * np.where(x == 0, 2 / c * t, -np.expm1(-np.abs(x)) / np.where(a == 0, 1.0, np.abs(a)))
     return s0 * np.where(x >= 0, 1.0, decay) / np.where(s0 == 0, 1.0, np.where(x >= 0, decay, 1.0) + growth)
 
 
@@ -87,13 +91,17 @@ def central_path(K: int, N: int, snr: Any, time: Any) -> Float[np.ndarray, "..."
         time: t >= 0.
 
     Raises:
-        ValueError: for K < 2, N < K, ratios that are not positive, negative times.
+        ValueError: for K < 2, N that K does not divide, ratios that are not positive, negative times, or either above
+            1e60, whose powers leave float64.
     """
-    if not (K >= 2 and N >= K):
-        raise ValueError(f"need K >= 2 classes and N >= K samples, got K={K} and N={N}")
+    K, N = need_integer("K", K, least=2), need_integer("N", N, least=2)
+    if N % K:
+        raise ValueError(f"need N samples in K classes of equal size, got K={K} and N={N}")
     w, t = np.broadcast_arrays(_not_negative("snr", snr), _not_negative("time", time))
-    if not (w > 0).all():
-        raise ValueError(f"need snr > 0, got {w.min()}")
+    if not ((w > 0) & (w <= LARGEST)).all():
+        raise ValueError(f"need 0 < snr <= {LARGEST:g}, got {w.min()} to {w.max()}")
+    if not (t <= LARGEST).all():
+        raise ValueError(f"need time <= {LARGEST:g}, got {t.max()}")
     return np.vectorize(lambda w, t: _on_path(K, np.log(w), t / N), otypes=[float])(w, t)
 
 
@@ -112,7 +120,7 @@ def _on_path(K: int, start: float, time: float) -> float:
 
 def _samples(problem: Problem) -> int:
     """c, after checking that the modes of the problem are independent."""
-    if not isinstance(problem, Problem) or not isinstance(problem.loss, SquaredError):
+    if not isinstance(problem, Problem) or type(problem.loss) is not SquaredError:
         raise ValueError(f"need a problem with SquaredError, got {getattr(problem, 'loss', problem)!r}")
     ridge = problem.regulariser or Ridge(0.0, 0.0)
     if not isinstance(ridge, Ridge) or ridge.lam_W != ridge.lam_H:

@@ -118,4 +118,9 @@ def _threshold_point(KA: int, KB: int, T: float) -> _Point:
 
 
 def _root(f: Any, top: float) -> float:
+    """The root of an increasing f in [0, top]; an end where rounding puts it there."""
+    if f(0.0) >= 0:
+        return 0.0
+    if f(top) <= 0:
+        return top
     return float(brentq(f, 0.0, top, xtol=1e-300, rtol=1e-15))

@@ -36,8 +36,8 @@ def balls_optimum(problem: "Problem") -> Optimum:
     """log(1 + (K-1) exp(-sqrt(W2 H2)/((K-1) sqrt n))), Fang et al. 2021; needs d >= K - 1."""
     need_dimension(problem.d, problem.K - 1, "the dimensions of a simplex")
     W2, H2 = radii(problem)
-    q = math.sqrt(W2 * H2) / separation_cost(problem.n)
-    W, H = factors(q * (np.eye(problem.K) - 1 / problem.K), problem.n, problem.d, ratio=math.sqrt(W2 / H2))
+    q = math.sqrt(W2) * math.sqrt(H2) / separation_cost(problem.n)
+    W, H = factors(q * (np.eye(problem.K) - 1 / problem.K), problem.n, problem.d, ratio=math.sqrt(W2) / math.sqrt(H2))
     return Optimum(
         value=_value(problem, q),
         state=State(W, H),

@@ -12,7 +12,8 @@ The lowest blocks are not the least state in general. A code of rank r, Z = c U'
 largest cosine s and UU' = (K/r) I, has r singular values c K/r and the margin c (1 - s), so that it costs, for lam -> 0
 and up to a common factor, r (K/(r (1-s)))^{2/F}: pairs are the code r = K/2, s = 0. For K = 10 the code of Petersen's
 graph (r = 4, cosines 1/6 and -2/3; graphs of this kind in Sukenik et al. 2024) is below the pairs from F = 4 on,
-4 * 3^{1/2} < 5 * 2^{1/2}, and search finds rank 3 at F = 5. For K = 4 nothing was found below the blocks.
+4 * 3^{1/2} < 5 * 2^{1/2}, and search finds rank 3 at F = 5. For K = 5, which has no pairs, search finds lower states
+from F = 3 on. For K <= 4 nothing was found below the blocks.
 """
 
 import math
@@ -38,7 +39,7 @@ def deep_blocks(problem: "Problem") -> dict[int, Optimum]:
     """m -> the best state of K/m simplex blocks of m classes, for every m that divides K and has room in R^d.
 
     m = K is neural collapse. Each value is attained by its state, a critical point; none is proved to be the least of
-    all, and for K = 10 from depth 4 on there are lower ones: ``layerpeel run deep-features``.
+    all, and for K = 5 from depth 3, for K = 10 from depth 4 on there are lower ones: ``layerpeel run deep-features``.
 
     Raises:
         ValueError: unless the model is :func:`layerpeel.deep_ufm` with depth >= 3, cross-entropy and equal classes, or
@@ -66,7 +67,7 @@ def _block_optimum(problem: "Problem", m: int) -> Optimum:
         wrong = (m - 1) * jnp.exp(-c) + (K - m) * jnp.exp(-c * (1 - 1 / m))
         return jnp.log1p(wrong) + F / 2 * lam * rank * (c * math.sqrt(n)) ** (2 / F)
 
-    c = minimiser(objective, 80.0)
+    c = minimiser(objective, 80.0 + 4 * abs(math.log(lam)))  # c (1 - 1/m) is about -log lam
     scale = problem.N if problem.reduction == "sum" else 1
     with jax.enable_x64(True):
         value = scale * float(objective(c))
@@ -74,7 +75,7 @@ def _block_optimum(problem: "Problem", m: int) -> Optimum:
         value=value,
         state=_deep_state(problem, c * (np.eye(K) - np.kron(np.eye(K // m), np.full((m, m), 1 / m)))),
         conditions=f"the least state of {K // m} simplex blocks of {m} classes, an upper bound of the least value: "
-        "codes of lower rank may lie below, as for K = 10 from depth 4 on",
+        "others may lie below, as for K = 5 from depth 3, for K = 10 from depth 4 on",
         source="Sukenik, Mondelli and Lampert 2024 (that the ETF is not optimal), by F1",
     )
 

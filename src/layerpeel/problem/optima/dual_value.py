@@ -23,7 +23,7 @@ __all__ = ["dual_value"]
 
 
 def dual_value(program: ConvexProgram, slopes: Float[np.ndarray, "K K"]) -> float:
-    """The bound above at ``slopes``, feasible or nearly so; -inf where they cannot be made feasible."""
+    """The bound above at ``slopes``, feasible or nearly so; 0, as no loss is negative, where it is lower than that."""
     g = _without_push(program, slopes) if program.bias and program.lam_b == 0 else slopes
     sigma = float(np.linalg.norm(g * (program.c / program.root), 2))
     if not program.ball and sigma > program.lam:
@@ -31,7 +31,7 @@ def dual_value(program: ConvexProgram, slopes: Float[np.ndarray, "K K"]) -> floa
     price = program.T * sigma if program.ball else 0.0
     if program.bias and program.lam_b > 0:
         price += float(np.sum((g @ program.c) ** 2)) / (2 * program.lam_b)
-    return -float(program.c @ _conjugate(program, g)) - price
+    return max(0.0, -float(program.c @ _conjugate(program, g)) - price)
 
 
 def _without_push(program: ConvexProgram, slopes: Float[np.ndarray, "K K"]) -> Float[np.ndarray, "K K"]:

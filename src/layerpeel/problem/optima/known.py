@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["optimum"]
 
 OPTIMA = ("loss", "margin", "separation")
+OURS = (CrossEntropy, Focal, SquaredError, Hinge)
 BOUNDED = {
     NormBalls: bounded.balls_optimum,
     Spheres: bounded.spheres_optimum,
@@ -49,6 +50,8 @@ def optimum(
     if of != "loss" or rho2 is not None:
         raise ValueError("need optimum() without a question or rho2 for a problem with a least objective, got one")
     _need_weights(problem)
+    if type(problem.loss) not in OURS:  # nothing is known of subclasses
+        raise ValueError(f"need a loss of {', '.join(loss.__name__ for loss in OURS)} itself, got {problem.loss!r}")
     found = _of_deep(problem) or _of_regularised(problem) or _of_bounded(problem) or computed_optimum(problem)
     if found is None:
         raise ValueError(f"need a model whose optimum is known (`layerpeel models` lists them), got {problem!r}")
@@ -56,13 +59,14 @@ def optimum(
 
 
 def _need_weights(problem: "Problem") -> None:
-    """Raise where a ridge leaves a factor free: only the squared error has a least objective then, with two factors."""
+    """Raise where a ridge leaves a factor free: only the squared error, with both free, has a least objective then."""
     ridge = problem.regulariser
     if problem.constraint is not None or not isinstance(ridge, Ridge):
         return
     names = ("lam_W", "lam_H", "lam_hidden")[: 2 + (problem.depth > 2)]
     free = [name for name in names if not float(getattr(ridge, name)) > 0]
-    if free and not (isinstance(problem.loss, SquaredError) and problem.depth == 2):
+    held = isinstance(problem.loss, SquaredError) and free == ["lam_W", "lam_H"] and problem.depth == 2
+    if free and not held:
         raise ValueError(f"need {' and '.join(names)} > 0 for a least objective, got {' and '.join(free)} = 0")
 
 
@@ -104,7 +108,8 @@ def _of_regularised(problem: "Problem") -> Optimum | None:
         return symmetric.nonnegative_optimum(problem) if plain else None
     if problem.constraint is not None:
         return None
-    if isinstance(problem.loss, SquaredError) and (problem.balanced or not problem.bias):
+    free = problem.regulariser is None  # with a bias it takes the mean of Y, whatever the sizes
+    if isinstance(problem.loss, SquaredError) and (problem.balanced or free or not problem.bias):
         return symmetric.squared_error_optimum(problem)
     if isinstance(problem.loss, CrossEntropy | Focal | Hinge) and problem.balanced:
         return symmetric.ridge_optimum(problem)

@@ -28,7 +28,7 @@ from layerpeel.problem.regularisers import Ridge
 if TYPE_CHECKING:
     from layerpeel.problem.problem import Problem
 
-__all__ = ["LOSSES", "ConvexProgram", "convex_program"]
+__all__ = ["ConvexProgram", "convex_program"]
 
 LOSSES = (CrossEntropy, SquaredError, Hinge)
 """Convex losses whose conic form and whose conjugate are written down."""
@@ -115,7 +115,7 @@ def convex_program(problem: "Problem") -> ConvexProgram | None:
             return None
         W2, H2 = float(problem.constraint.W2), float(problem.constraint.H2)
         lam, lam_b, _, scale = strength(problem)
-        T, ratio, root = math.sqrt(W2 * H2), math.sqrt(W2 / H2), np.sqrt(sizes * weights)
+        T, ratio, root = math.sqrt(W2) * math.sqrt(H2), math.sqrt(W2) / math.sqrt(H2), np.sqrt(sizes * weights)
     elif problem.constraint is None and isinstance(problem.regulariser or Ridge(0.0, 0.0), Ridge):
         lam, lam_b, ratio, scale = strength(problem)
         T, root = math.inf, np.sqrt(sizes)

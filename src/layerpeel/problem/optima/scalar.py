@@ -11,13 +11,15 @@ __all__ = ["minimiser"]
 
 GRID = 2000
 """Intervals in which a change of sign of the slope is looked for."""
+NEAREST = 1e-8
+"""The first of them ends here: roots near 0 lie as dense as others, on a logarithmic scale."""
 
 
 def minimiser(f: Callable[[Any], Any], top: float) -> float:
     """The x in [0, ``top``] where f is least: 0 or a root of f' at which it turns upwards; f in jax.numpy."""
     with jax.enable_x64(True):
         slope = jax.jit(jax.grad(f))
-        grid = np.linspace(0.0, top, GRID)[1:]  # f' may be infinite at 0
+        grid = np.union1d(np.linspace(0.0, top, GRID)[1:], np.geomspace(NEAREST, top, GRID))  # f' can be infinite at 0
         slopes = np.asarray(jax.vmap(slope)(grid))
         turns = np.flatnonzero((slopes[:-1] < 0) & (slopes[1:] >= 0))
         roots = [brentq(lambda x: float(slope(x)), grid[i], grid[i + 1], xtol=1e-15, rtol=1e-14) for i in turns]

@@ -43,8 +43,8 @@ def strength(problem: "Problem") -> Strength:
     assert isinstance(ridge, Ridge)
     scale = float(problem.N) if problem.reduction == "sum" else 1.0
     lam_W, lam_H = float(ridge.lam_W), float(ridge.lam_H)
-    ratio = math.sqrt(lam_H / lam_W) if lam_W else 1.0
-    return Strength(math.sqrt(lam_W * lam_H) / scale, float(ridge.lam_b) / scale, ratio, scale)
+    ratio = math.sqrt(lam_H) / math.sqrt(lam_W) if lam_W else 1.0
+    return Strength(math.sqrt(lam_W) * math.sqrt(lam_H) / scale, float(ridge.lam_b) / scale, ratio, scale)
 
 
 def ridge_optimum(problem: "Problem") -> Optimum:
@@ -102,8 +102,8 @@ def squared_error_optimum(problem: "Problem") -> Optimum:
     """|WH + b1' - Y|^2/(2N) + ridge: every singular mode of Y shrinks by N lam.
 
     Without bias any class sizes: WH = diag(s_k/sqrt n_k) Y, s_k = (sqrt n_k - N lam)_+, an orthogonal frame; a class is
-    lost iff n_k <= N^2 lam_W lam_H. With a bias, equal sizes: centred modes as before, the mean mode by N lam (1 +
-    1/lam_b), so that it vanishes for a free bias and the frame is an ETF.
+    lost iff n_k <= N^2 lam_W lam_H. With a bias, equal sizes (any for lam = lam_b = 0): centred modes
+    as before, the mean mode by N lam (1 + 1/lam_b), so that it vanishes for a free bias and the frame is an ETF.
     """
     K, N, (lam, lam_b, ratio, scale) = problem.K, problem.N, strength(problem)
     root = np.sqrt(np.asarray(problem.n, dtype=np.float64))
@@ -115,7 +115,7 @@ def squared_error_optimum(problem: "Problem") -> Optimum:
         short = min(root[0], N * lam * (1 + 1 / lam_b)) if lam_b else root[0]  # sqrt(n) less the mean mode
         mean, held = root[0] - short, short / (1 + lam_b)
         X = (modes[0] * _centring(K) + mean / K) / root[0]
-        b = np.full(K, held / math.sqrt(N * K))
+        b = np.full(K, held / (root[0] * K))
         centred = (root[0] - modes[0]) ** 2 / (2 * N) + lam * modes[0]
         value = float((K - 1) * centred + short**2 * lam_b / (1 + lam_b) / (2 * N) + lam * mean)
     W, H = factors(X, problem.n, problem.d, ratio=ratio)
