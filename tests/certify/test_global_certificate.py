@@ -89,7 +89,7 @@ def test_class_sizes_may_differ_and_d_may_be_small():
         (
             lp.Problem(4, 2, 3, regulariser=lp.Ridge(0.1, 0.1), constraint=lp.NonNegative()),
             PROBLEM.init(),
-            "need a problem without bias, regulariser and constraint",
+            "need a (problem without bias, regulariser and constraint|ridge problem without a constraint)",
         ),
         (
             lp.Problem(4, 2, 3, constraint=lp.NormBalls(1.0, 1.0)),
