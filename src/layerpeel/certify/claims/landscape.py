@@ -101,10 +101,10 @@ def _descent() -> tuple[Evidence, ...]:
 
 
 def _suboptimal() -> Iterator[tuple[Problem, State, str]]:
-    yield from ((p, s, f"random, {at}") for p, s, at in each_point(lambda p: random_points(p, 6)))
+    yield from ((p, s, f"random, {at}") for p, s, at in each_point(lambda p: random_points(p, 8)))
     yield from (
         (p, s, f"near collapse, {at}")
-        for p, s, at in each_point(lambda p: around_collapse(p, 6, nearest=1e-2, farthest=0.5))
+        for p, s, at in each_point(lambda p: around_collapse(p, 8, nearest=1e-2, farthest=0.5))
     )
     for problem in each_problem():
         start = problem.init(0, scale=1.0)

@@ -60,6 +60,7 @@ def square() -> tuple[Problem, State]:
     return summed(4, 1, 2), State(corners, corners.T)
 
 
+@cache
 def square_rise() -> tuple[float, str]:
     """The least rise of log L from the square, over the squared distance from its rotations, nearby on the sphere."""
     problem, state = square()

@@ -28,7 +28,7 @@ __all__ = [
     "summed",
 ]
 
-SIZES = ((2, 3, 1), (4, 3, 3), (4, 1, 4), (5, 10, 20))
+SIZES = ((4, 3, 3), (4, 1, 4), (5, 10, 20))
 """(K, n, d), with d = K-1 and beyond, one sample a class and several."""
 
 
@@ -60,19 +60,19 @@ def stack(states: Sequence[State]) -> State:
     return State(np.stack([state.W for state in states]), np.stack([state.H for state in states]))
 
 
-def random_points(problem: Problem, count: int = 60) -> State:
+def random_points(problem: Problem, count: int = 80) -> State:
     """Gaussian points, a third each of scale 0.1, 1 and 3."""
     return stack([problem.init(seed, scale=(0.1, 1.0, 3.0)[seed % 3]) for seed in range(count)])
 
 
-def collapsed(problem: Problem, count: int = 25, *, logit: float = 1.0) -> State:
+def collapsed(problem: Problem, count: int = 33, *, logit: float = 1.0) -> State:
     """Simplex ETFs with |W| = |H| and margin ``logit``, each in a random rotation of R^d."""
     unit = problem.optimum("separation").state
     turns = [random_orthonormal(problem.d, problem.d, seed=seed) for seed in range(count)]
     return stack([State(unit.W @ Q.T, Q @ unit.H) * np.sqrt(logit) for Q in turns])
 
 
-def around_collapse(problem: Problem, count: int = 60, *, nearest: float = 1e-6, farthest: float = 1.0) -> State:
+def around_collapse(problem: Problem, count: int = 80, *, nearest: float = 1e-6, farthest: float = 1.0) -> State:
     """Collapsed points moved by Gaussian noise, from ``nearest`` to ``farthest`` of their own norm."""
     sizes = np.geomspace(nearest, farthest, count)
     noise = stack([problem.init(seed, scale=1.0) for seed in range(count)])
@@ -80,7 +80,7 @@ def around_collapse(problem: Problem, count: int = 60, *, nearest: float = 1e-6,
     return centres + noise * (sizes * np.sqrt(centres.squared_norm / noise.squared_norm))
 
 
-def separated(problem: Problem, count: int = 60) -> State:
+def separated(problem: Problem, count: int = 80) -> State:
     """Points around collapse, up to half of their norm away, that separate their classes and have L < log 2.
 
     They are scaled to margins from just above log(N (K-1) / log 2) to ten times that: L <= N (K-1) e^{-q_min}.
