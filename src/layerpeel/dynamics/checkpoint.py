@@ -1,8 +1,9 @@
-"""Checkpoints of a run: one safetensors file, written atomically, from which the run goes on bit for bit.
+"""Checkpoints of a run: one safetensors file, written atomically, from which the run goes on.
 
 It holds the leaves of everything that the next step depends on, the records so far, and a signature of the run it
-belongs to: the state after its first two steps, which tells loss, initial state, step size and noise apart (not what an
-optimiser does only later, as a schedule). Nothing in it is executed.
+belongs to, numbers that tell it from others. Descent goes on bit for bit; its signature is the state after the first
+two steps, which tells loss, initial state, step size and noise apart, not what an optimiser does only later, as a
+schedule. A flow goes on within its tolerances (:mod:`layerpeel.dynamics.flow_checkpoint`). Nothing in it is executed.
 """
 
 import json
